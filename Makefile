@@ -1,0 +1,56 @@
+# `make help` lists what there is to do. Every target sets up what it needs; nothing is done twice.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
+LOCK_COMMAND := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+  --no-header --all-extras pyproject.toml --output-file requirements.lock
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# BentoML would report each build and start to its makers.
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help repro serve ui sweep test check lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+repro: $(READY) ## fetch, train, evaluate, select and package; only what changed runs
+	@dvc repro
+	@digits summary
+
+serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000
+	@bentoml serve
+
+ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000
+	@mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+sweep: $(READY) ## train each model with three seeds, side by side in MLflow
+	@python -m digits.train -m model=mlp,cnn seed=1,2,3
+
+test: $(READY) ## run the tests
+	@pytest
+
+check: $(READY) ## lint, check types, and check that imports run downward
+	@ruff check
+	@ruff format --check
+	@mypy
+	@lint-imports --no-cache
+
+lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
+	@$(LOCK_COMMAND)
+
+clean: ## remove the environment and everything the pipeline made, but not the runs
+	rm -rf $(VENV) data models served composed checkpoints outputs multirun .dvc/cache .dvc/tmp
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}; \
+	try make PYTHON=python3.12")'
+	@echo "Setting up $(VENV): once, and again when requirements.lock changes"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(VENV) uv pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

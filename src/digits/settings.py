@@ -1,0 +1,127 @@
+"""What to run (params.yaml) and on which images (conf/data/NAME.yaml), read and checked once.
+
+This module imports nothing heavy: every stage and the command line start with it.
+"""
+
+import difflib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PARAMS = Path("params.yaml")
+CONF = Path("conf")
+FALLBACKS = ("optdigits", "none")
+# Where torchvision's MNIST class looks for the four files of any data set, below its root.
+IDX_PATHS = {
+    "train_images": Path("MNIST/raw/train-images-idx3-ubyte"),
+    "train_labels": Path("MNIST/raw/train-labels-idx1-ubyte"),
+    "test_images": Path("MNIST/raw/t10k-images-idx3-ubyte"),
+    "test_labels": Path("MNIST/raw/t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdxFile:
+    """One IDX file of a data set: its name, uncompressed size and digest."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set of small square images in four IDX files, as conf/data/NAME.yaml describes it."""
+
+    name: str
+    licence: str
+    classes: tuple[int | str, ...]  # label 0, 1, … in this order
+    image_size: int
+    num_train: int
+    num_test: int
+    files: dict[str, IdxFile]  # train_images, train_labels, test_images, test_labels
+    mirrors: tuple[str, ...]  # folders or http(s) addresses; may name $ENVIRONMENT variables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """params.yaml, checked."""
+
+    data_name: str
+    data_fallback: str
+    val_size: int
+    seed: int
+    candidates: tuple[str, ...]
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read params.yaml; ValueError names the key, the value and the remedy."""
+    raw = _read_yaml(path, "the pipeline's settings; run from the project's root")
+    _expect_keys(path, raw, {"data", "val_size", "seed", "candidates"})
+    _expect_keys(path, raw["data"], {"name", "fallback"}, prefix="data.")
+    fallback = raw["data"]["fallback"]
+    if fallback not in FALLBACKS:
+        raise ValueError(f"{path}: data.fallback must be one of {FALLBACKS}, got {fallback!r}")
+    for key, lowest in (("val_size", 1), ("seed", 0)):
+        if not isinstance(raw[key], int) or isinstance(raw[key], bool) or raw[key] < lowest:
+            raise ValueError(f"{path}: {key} must be an integer >= {lowest}, got {raw[key]!r}")
+    candidates = raw["candidates"]
+    if not isinstance(candidates, list) or not candidates or len({*candidates}) != len(candidates):
+        raise ValueError(
+            f"{path}: candidates must be a list of distinct names in conf/model/, "
+            f"got {candidates!r}"
+        )
+    return Params(
+        data_name=raw["data"]["name"],
+        data_fallback=fallback,
+        val_size=raw["val_size"],
+        seed=raw["seed"],
+        candidates=tuple(candidates),
+    )
+
+
+def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
+    """Read conf/data/NAME.yaml; an unknown name raises ValueError with the nearest known one."""
+    path = conf / "data" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in (conf / "data").glob("*.yaml"))
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"data.name {name!r} is not in {path.parent} ({', '.join(known)}){hint}")
+    raw = _read_yaml(path, "a data set")
+    _expect_keys(path, raw, {field.name for field in fields(Dataset)})
+    roles = {"train_images", "train_labels", "test_images", "test_labels"}
+    _expect_keys(path, raw["files"], roles, prefix="files.")
+    files = {}
+    for role, entry in raw["files"].items():
+        _expect_keys(
+            path, entry, {field.name for field in fields(IdxFile)}, prefix=f"files.{role}."
+        )
+        files[role] = IdxFile(**entry)
+    lists = {"classes": tuple(raw["classes"]), "mirrors": tuple(raw["mirrors"])}
+    return Dataset(**{**raw, **lists, "files": files})
+
+
+def _read_yaml(path: Path, what: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: it holds {what}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold keys and values, got {content!r}")
+    return content
+
+
+def _expect_keys(path: Path, raw: Any, expected: set[str], prefix: str = "") -> None:
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: {prefix.rstrip('.')} must hold keys and values, got {raw!r}")
+    for key in sorted(expected - raw.keys()):
+        raise ValueError(f"{path}: {prefix}{key} is missing")
+    for key in sorted(raw.keys() - expected):
+        near = difflib.get_close_matches(str(key), expected, n=1)
+        hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+        raise ValueError(f"{path}: {prefix}{key} is unknown{hint}")
