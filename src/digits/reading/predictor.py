@@ -1,0 +1,97 @@
+"""Open a bundle and run it with ONNX Runtime: what is scored is what is served.
+
+A bundle is a folder: `model.onnx` (uint8 frames in, logits out), `model.json` (what the model
+reads and answers, and where it comes from) and `weights.safetensors`.
+
+Shapes: B batch, H/W pixels, K classes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+
+from .normalize import NDArrayU8
+
+FORMAT = 1
+# Of a model's lineage, what every answer carries.
+IDENTITY = ("name", "version", "run_id", "git_commit", "data_digest")
+
+
+class Predictor:
+    """A bundle opened for reading frames."""
+
+    def __init__(self, *, meta: dict[str, Any], session: onnxruntime.InferenceSession) -> None:
+        self.meta = meta
+        self.classes: tuple[int | str, ...] = tuple(meta["classes"])
+        self.image_size: int = meta["input"]["size"]
+        self._temperature: float = meta["calibration"]["temperature"]
+        self._session = session
+
+    @classmethod
+    def open(cls, bundle: Path, *, num_threads: int = 1) -> Self:
+        """Open the bundle in a folder.
+
+        Raises FileNotFoundError when a file is missing and ValueError when one is damaged or of a
+        format this version does not read.
+        """
+        try:
+            meta = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
+            onnx = (bundle / "model.onnx").read_bytes()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error.filename} is missing: {bundle} is no bundle; run `dvc repro`"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{bundle / 'model.json'} is damaged: {error}") from None
+        if meta.get("format") != FORMAT:
+            raise ValueError(
+                f"{bundle / 'model.json'} has format {meta.get('format')!r}, "
+                f"this version reads {FORMAT}; train again with `dvc repro`"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        try:
+            session = onnxruntime.InferenceSession(onnx, options, ["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has no exception class of its own to name
+            raise ValueError(f"{bundle / 'model.onnx'} is damaged: {error}") from None
+        return cls(meta=meta, session=session)
+
+    def logits(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The network's answer, uncalibrated: (B, H, W) uint8 frames → (B, K) float32."""
+        size = self.image_size
+        if frames_BHW.dtype != np.uint8 or frames_BHW.shape[1:] != (size, size):
+            raise ValueError(
+                f"frames must be uint8 of shape (B, {size}, {size}), "
+                f"got {frames_BHW.dtype} of shape {frames_BHW.shape}"
+            )
+        (logits_BK,) = self._session.run(None, {"frames": frames_BHW})
+        return np.asarray(logits_BK)
+
+    def probabilities(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Calibrated probabilities: (B, H, W) uint8 frames → (B, K) float64, rows sum to 1."""
+        return softmax(self.logits(frames_BHW), temperature=self._temperature)
+
+    def answers(self, frames_BHW: NDArrayU8) -> list[dict[str, Any]]:
+        """One answer a frame, ready for JSON: digit, confidence, probabilities in class order."""
+        return [
+            {
+                "digit": self.classes[int(row.argmax())],
+                "confidence": float(row.max()),
+                "probabilities": [float(p) for p in row],
+            }
+            for row in self.probabilities(frames_BHW)
+        ]
+
+
+def softmax(
+    logits_BK: np.ndarray[Any, np.dtype[np.float32]], *, temperature: float = 1.0
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Probabilities of logits divided by a temperature (Guo et al. 2017, arXiv 1706.04599)."""
+    scaled = logits_BK.astype(np.float64) / temperature
+    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    result: np.ndarray[Any, np.dtype[np.float64]] = odds / odds.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,407 @@
+"""The one road for pixels: what must not change a frame, and what must be refused."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageDraw
+
+from digits.reading.normalize import (
+    MAX_PIXELS,
+    NDArrayU8,
+    UnreadableImage,
+    normalize,
+    open_image,
+    read_frame,
+)
+from drawn import drawn_digit, drawn_set
+
+few = settings(max_examples=25, deadline=None, derandomize=True)
+labels = st.integers(0, 9)
+seeds = st.integers(0, 999)
+
+
+def digit(label: int = 5, seed: int = 0, size: int = 140) -> Image.Image:
+    return drawn_digit(label, rng=np.random.default_rng(seed), size=size)
+
+
+def likeness(one: NDArrayU8, other: NDArrayU8) -> float:
+    """Cosine of two frames: 1 for the same drawing, about 0.4 for two different digits."""
+    a, b = one.astype(float).ravel(), other.astype(float).ravel()
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm else 0.0
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+# --- the frame -----------------------------------------------------------------------------------
+
+
+@few
+@given(labels, seeds)
+def test_the_longest_side_is_20_pixels_and_the_mass_is_in_the_middle(label: int, seed: int) -> None:
+    frame = normalize(digit(label, seed))
+    assert frame.shape == (28, 28)
+    assert frame.dtype == np.uint8
+    ys, xs = np.nonzero(frame > 40)
+    assert 19 <= max(np.ptp(ys), np.ptp(xs)) + 1 <= 23  # thickened hair lines may add a little
+    total = frame.sum()
+    assert frame.sum(axis=1) @ (np.arange(28) + 0.5) / total == pytest.approx(14.5, abs=1.0)
+    assert frame.sum(axis=0) @ (np.arange(28) + 0.5) / total == pytest.approx(14.5, abs=1.0)
+    assert frame.max() > 200
+
+
+def test_different_digits_give_different_frames() -> None:
+    frames = [normalize(digit(label)) for label in range(10)]
+    for i in range(10):
+        for j in range(i):
+            assert likeness(frames[i], frames[j]) < 0.85
+
+
+def test_an_mnist_like_frame_barely_changes() -> None:
+    for frame in drawn_set(40, seed=3)[0]:
+        again = normalize(Image.fromarray(frame))
+        assert np.abs(again.astype(int) - frame).mean() < 3
+        assert likeness(frame, again) > 0.98
+
+
+@pytest.mark.parametrize("size", [8, 16, 28, 56])
+def test_the_frame_has_the_size_asked_for(size: int) -> None:
+    frame = normalize(digit(), size=size)
+    assert frame.shape == (size, size)
+    assert frame.max() > 150
+
+
+def test_a_hair_line_comes_out_as_thick_as_thin_strokes_in_mnist() -> None:
+    hair = Image.new("L", (280, 280), 255)
+    ImageDraw.Draw(hair).line([(60, 60), (220, 60), (120, 230)], fill=0, width=2)
+    pen = Image.new("L", (280, 280), 255)
+    ImageDraw.Draw(pen).line([(60, 60), (220, 60), (120, 230)], fill=0, width=14)
+    assert normalize(hair).max() > 200
+    assert 0.6 < normalize(hair).sum() / normalize(pen).sum() < 1.3
+
+
+# --- what must not change it ---------------------------------------------------------------------
+
+
+@few
+@given(labels, seeds, st.integers(-12, 12), st.integers(-12, 12))
+def test_moving_a_drawing_barely_changes_the_frame(label: int, seed: int, dx: int, dy: int) -> None:
+    canvas = Image.new("L", (180, 180), 255)
+    moved = canvas.copy()
+    canvas.paste(digit(label, seed), (20, 20))
+    moved.paste(digit(label, seed), (20 + dx, 20 + dy))
+    assert likeness(normalize(canvas), normalize(moved)) > 0.99
+
+
+@few
+@given(labels, seeds, st.floats(0.4, 6.0))
+def test_scaling_a_drawing_barely_changes_the_frame(label: int, seed: int, factor: float) -> None:
+    image = digit(label, seed)
+    side = round(image.width * factor)
+    scaled = image.resize((side, side), Image.Resampling.LANCZOS)
+    assert likeness(normalize(image), normalize(scaled)) > 0.95
+
+
+@few
+@given(labels, seeds)
+def test_inverting_a_drawing_barely_changes_the_frame(label: int, seed: int) -> None:
+    image = digit(label, seed)
+    assert likeness(normalize(image), normalize(ImageChops.invert(image))) > 0.99
+
+
+@few
+@given(labels, seeds, st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_padding_a_drawing_barely_changes_the_frame(
+    label: int, seed: int, left: int, top: int, right: int
+) -> None:
+    image = digit(label, seed)
+    padded = Image.new("L", (image.width + left + right, image.height + top), 255)
+    padded.paste(image, (left, top))
+    assert likeness(normalize(image), normalize(padded)) > 0.95
+
+
+@few
+@given(labels, seeds, st.integers(0, 200), st.integers(20, 255))
+def test_brightness_and_contrast_barely_change_the_frame(
+    label: int, seed: int, darkest: int, range_: int
+) -> None:
+    image = digit(label, seed)
+    range_ = min(range_, 255 - darkest)
+    faded = image.point([round(darkest + level * range_ / 255) for level in range(256)])
+    assert likeness(normalize(image), normalize(faded)) > 0.98
+
+
+@few
+@given(labels, seeds, st.integers(-80, 80), st.integers(-80, 80), st.integers(-40, 0))
+def test_uneven_light_barely_changes_the_frame(
+    label: int, seed: int, across: int, down: int, vignette: int
+) -> None:
+    image = np.asarray(digit(label, seed), dtype=float)
+    y, x = np.mgrid[-1:1:140j, -1:1:140j]
+    light = 0.7 + (across * x + down * y + vignette * (x**2 + y**2)) / 255 / 2
+    lit = Image.fromarray(np.clip((image * 0.7 + 60) * light, 0, 255).astype(np.uint8))
+    assert likeness(normalize(digit(label, seed)), normalize(lit)) > 0.93
+
+
+@few
+@given(labels, seeds, st.integers(25, 95), st.floats(0, 12))
+def test_noise_and_jpeg_barely_change_the_frame(
+    label: int, seed: int, quality: int, noise: float
+) -> None:
+    image = np.asarray(digit(label, seed), dtype=float) * 0.6 + 50
+    grainy = image + np.random.default_rng(seed).normal(0, noise, image.shape)
+    data = encoded(Image.fromarray(grainy.clip(0, 255).astype(np.uint8)), "JPEG", quality=quality)
+    assert likeness(normalize(digit(label, seed)), read_frame(data)) > 0.93
+
+
+def test_specks_and_a_cell_line_at_the_edge_do_not_move_the_digit() -> None:
+    dirty = digit(3, 4)
+    pen = ImageDraw.Draw(dirty)
+    for x, y in [(4, 130), (130, 7), (9, 12)]:
+        pen.point([(x, y), (x + 1, y)], fill=0)
+    pen.line([(0, 137), (139, 137)], fill=0, width=3)
+    assert likeness(normalize(digit(3, 4)), normalize(dirty)) > 0.99
+
+
+def test_a_digit_made_of_two_strokes_keeps_both() -> None:
+    canvas = Image.new("L", (140, 140), 255)
+    pen = ImageDraw.Draw(canvas)
+    pen.line([(45, 30), (40, 75), (95, 75)], fill=0, width=8)
+    one_stroke = normalize(canvas)
+    pen.line([(108, 45), (104, 115)], fill=0, width=8)  # beside it and not touching
+    both = normalize(canvas)
+    assert likeness(one_stroke, both) < 0.8
+    assert np.count_nonzero(both[:, 18:] > 128) > 10
+
+
+@pytest.mark.parametrize("frame_level", [0, 90])
+def test_a_sheet_in_a_darker_frame_is_read_like_the_sheet_alone(frame_level: int) -> None:
+    framed = Image.new("L", (280, 240), frame_level)
+    framed.paste(digit(2, 5), (70, 40))
+    assert likeness(normalize(digit(2, 5)), normalize(framed)) > 0.95
+
+
+# --- every mode ----------------------------------------------------------------------------------
+
+
+def clear_canvas(ink: tuple[int, int, int]) -> Image.Image:
+    canvas = Image.new("RGBA", (140, 140), (*ink, 255))
+    canvas.putalpha(ImageChops.invert(digit()))
+    return canvas
+
+
+def shaded_strokes(darkest: int, lightest: int) -> Image.Image:
+    shade = Image.linear_gradient("L").resize((140, 140))
+    shade = shade.point([darkest + level * (lightest - darkest) // 255 for level in range(256)])
+    canvas = Image.merge("RGB", [shade] * 3)
+    canvas.putalpha(ImageChops.invert(digit()))
+    return canvas
+
+
+def coloured(ink: str, paper: str) -> Image.Image:
+    return Image.composite(
+        Image.new("RGB", (140, 140), paper), Image.new("RGB", (140, 140), ink), digit()
+    )
+
+
+def sixteen_bits() -> Image.Image:
+    return Image.fromarray(np.asarray(digit()).astype(np.uint16) * 257)
+
+
+MODES = {
+    "1": lambda: digit().convert("1", dither=Image.Dither.NONE),
+    "L": digit,
+    "LA": lambda: digit().convert("LA"),
+    "LA transparent": lambda: clear_canvas((0, 0, 0)).convert("LA"),
+    "P": lambda: digit().convert("P"),
+    "P transparent": lambda: clear_canvas((20, 20, 20)).quantize(16),
+    "RGB": lambda: digit().convert("RGB"),
+    "RGB yellow on white": lambda: coloured("yellow", "white"),
+    "RGB blue on black": lambda: coloured("blue", "black"),
+    "RGB red on a green as bright": lambda: coloured("#ff0000", "#008200"),
+    "RGBA opaque": lambda: digit().convert("RGBA"),
+    "RGBA dark strokes on nothing": lambda: clear_canvas((0, 0, 0)),
+    "RGBA light strokes on nothing": lambda: clear_canvas((255, 255, 255)),
+    "CMYK": lambda: digit().convert("CMYK"),
+    "YCbCr": lambda: digit().convert("YCbCr"),
+    "HSV": lambda: digit().convert("HSV"),
+    "LAB": lambda: Image.merge("LAB", [digit(), *[Image.new("L", (140, 140), 128)] * 2]),
+    "I": lambda: digit().convert("I"),
+    "I beyond 16 bits": lambda: Image.fromarray(np.asarray(digit()).astype(np.int32) * 8_000_000),
+    "I;16": sixteen_bits,
+    "I;16B": lambda: open_image(encoded(sixteen_bits(), "TIFF")),
+    "F of 0..1": lambda: Image.fromarray(np.asarray(digit()).astype(np.float32) / 255),
+    "F below zero": lambda: Image.fromarray(np.asarray(digit()).astype(np.float32) - 128),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_gives_nearly_the_same_frame(mode: str) -> None:
+    assert likeness(normalize(digit()), normalize(MODES[mode]())) > 0.97
+
+
+@pytest.mark.parametrize(("darkest", "lightest"), [(0, 90), (165, 255)])
+def test_strokes_of_many_shades_on_a_clear_canvas_are_seen(darkest: int, lightest: int) -> None:
+    # The shade itself remains in the frame, so it is less like the frame of plain strokes.
+    assert likeness(normalize(digit()), normalize(shaded_strokes(darkest, lightest))) > 0.88
+
+
+def test_float_pixels_that_are_no_numbers_do_no_harm() -> None:
+    pixels = np.asarray(digit()).astype(np.float32)
+    pixels[0, 0], pixels[0, 1], pixels[1, 0] = np.nan, np.inf, -np.inf
+    assert likeness(normalize(digit()), normalize(Image.fromarray(pixels))) > 0.97
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_file_format_gives_nearly_the_same_frame(kind: str) -> None:
+    data = encoded(digit().convert("RGB"), kind)
+    assert likeness(normalize(digit()), read_frame(data)) > 0.98
+
+
+def test_a_16_bit_png_is_read() -> None:
+    assert likeness(normalize(digit()), read_frame(encoded(sixteen_bits(), "PNG"))) > 0.98
+
+
+def test_the_first_frame_of_an_animation_is_read() -> None:
+    data = encoded(digit(4), "GIF", save_all=True, append_images=[digit(7), digit(8)])
+    assert likeness(normalize(digit(4)), read_frame(data)) > 0.98
+
+
+def test_a_photo_is_turned_upright_by_its_exif_note() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side: turn by 90 degrees clockwise to view
+    data = encoded(digit(7).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+    assert likeness(normalize(digit(7)), read_frame(data)) > 0.97
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size_and_read_the_same() -> None:
+    data = encoded(digit(6).resize((2800, 2800)), "JPEG")
+    assert max(open_image(data).size) <= 700
+    assert likeness(normalize(digit(6)), read_frame(data)) > 0.97
+
+
+# --- nothing to read -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("L", (28, 28), 0),
+        Image.new("RGB", (300, 200), "white"),
+        Image.new("RGBA", (50, 50), (0, 0, 0, 0)),
+        Image.new("I;16", (40, 40), 30000),
+        Image.new("F", (40, 40), 0.5),
+        Image.new("1", (1, 1), 1),
+        Image.new("L", (1, 500), 255),
+        Image.linear_gradient("L"),
+    ],
+    ids=lambda image: f"{image.mode} {image.size}",
+)
+def test_a_blank_image_gives_an_empty_frame(image: Image.Image) -> None:
+    assert not normalize(image).any()
+
+
+def test_the_grain_of_blank_paper_is_no_ink() -> None:
+    for seed in range(5):
+        grain = 180 + np.random.default_rng(seed).normal(0, 6, (200, 300))
+        assert not normalize(Image.fromarray(grain.astype(np.uint8))).any()
+
+
+@few
+@given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
+def test_any_pixels_give_a_frame(width: int, height: int, random: object) -> None:
+    pixels = np.frombuffer(random.randbytes(width * height), np.uint8)  # type: ignore[attr-defined]
+    assert normalize(Image.fromarray(pixels.reshape(height, width))).shape == (28, 28)
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    with pytest.raises(UnreadableImage, match="no pixels"):
+        normalize(Image.new("L", (0, 5)))
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "empty"),
+        (b"hello, I am no image", "20 bytes are not an image"),
+        (b"\x89PNG\r\n\x1a\n", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ],
+)
+def test_bytes_that_are_no_image_are_refused(data: bytes, says: str) -> None:
+    with pytest.raises(UnreadableImage, match=says):
+        open_image(data)
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 64))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [7_072, 12_000, 60_000, 2**31 - 1])
+def test_more_pixels_than_the_limit_are_refused_before_they_are_decoded(side: int) -> None:
+    assert side**2 > MAX_PIXELS
+    with pytest.raises(UnreadableImage, match=r"at most 50,000,000 pixels"):
+        open_image(png_header(side, side))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_a_file_cut_short_is_refused(kind: str) -> None:
+    data = encoded(digit().convert("RGB"), kind)
+    with pytest.raises(UnreadableImage, match=r"damaged or cut short|not an image"):
+        open_image(data[: len(data) // 2])
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]),
+    st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=12),
+)
+def test_damaged_files_are_read_or_refused_and_nothing_else(
+    kind: str, damage: list[tuple[float, int]]
+) -> None:
+    data = bytearray(encoded(digit(size=60).convert("RGB"), kind))
+    for place, value in damage:
+        data[int(place**3 * len(data))] = value  # most of it in the headers
+    try:
+        frame = read_frame(bytes(data))
+    except UnreadableImage:
+        return
+    assert frame.shape == (28, 28)
+
+
+# --- the module ----------------------------------------------------------------------------------
+
+
+def test_reading_needs_numpy_and_pillow_alone() -> None:
+    code = (
+        "import sys; import digits.reading.normalize; "
+        "print([n for n in ('scipy', 'torch', 'onnxruntime', 'yaml') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_drawn_set_is_balanced_and_repeats_for_a_seed() -> None:
+    images, labels_B = drawn_set(40, seed=1)
+    assert np.bincount(labels_B, minlength=10).tolist() == [4] * 10
+    assert images.shape == (40, 28, 28)
+    np.testing.assert_array_equal(images, drawn_set(40, seed=1)[0])
+    assert (images != drawn_set(40, seed=2)[0]).any()
