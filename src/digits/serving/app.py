@@ -1,0 +1,120 @@
+"""The HTTP routes, as a Starlette application that BentoML mounts at the root.
+
+Mounted routes rather than `bentoml.api` methods: every refusal is ours to word, received bytes
+are counted, and none of BentoML's serialisations (pickle is one of them) is reachable.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+import numpy as np
+from anyio import CapacityLimiter
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from ..reading.normalize import UnreadableImage, read_frame
+from ..reading.predictor import Predictor
+from . import limits
+from .openapi import DOCS_PAGE, describe
+from .uploads import Refused, receive_images
+
+IDENTITY = ("name", "version", "run_id", "git_commit", "data_digest")
+
+
+def open_model(app: Starlette, *, predictor: Predictor, lineage: dict[str, Any]) -> None:
+    """Give the routes the model they answer with; once a worker, before the first request."""
+    app.state.predictor = predictor
+    app.state.lineage = lineage
+    app.state.identity = {key: lineage[key] for key in IDENTITY}
+    app.state.decoding = CapacityLimiter(limits.MAX_DECODING)
+
+
+async def predict(request: Request) -> Response:
+    """One image in, one answer out."""
+    images = await receive_images(request, field="image", most=1)
+    (answer,) = await _answers(request, images)
+    return _json({**answer, "model": request.app.state.identity})
+
+
+async def predict_batch(request: Request) -> Response:
+    """Several images in, their answers in the same order."""
+    images = await receive_images(request, field="images", most=limits.MAX_IMAGES)
+    answers = await _answers(request, images)
+    return _json({"predictions": answers, "model": request.app.state.identity})
+
+
+async def model(request: Request) -> Response:
+    """Where the model comes from and how it did on the test images."""
+    return _json(request.app.state.lineage)
+
+
+async def docs(request: Request) -> Response:
+    """The page that describes the routes and lets one try them."""
+    return HTMLResponse(DOCS_PAGE)
+
+
+async def docs_json(request: Request) -> Response:
+    """The OpenAPI document that the page shows. BentoML's own knows no mounted route."""
+    return _json(describe(request.app.state.lineage))
+
+
+async def _answers(request: Request, images: Sequence[bytes]) -> list[dict[str, Any]]:
+    state = request.app.state
+    # Off the event loop: a large photo takes tens of milliseconds to decode.
+    return await anyio.to_thread.run_sync(
+        partial(_read, state.predictor, images), limiter=state.decoding
+    )
+
+
+def _read(predictor: Predictor, images: Sequence[bytes]) -> list[dict[str, Any]]:
+    frames = []
+    for index, data in enumerate(images):
+        try:
+            frames.append(read_frame(data, size=predictor.image_size))
+        except UnreadableImage as error:
+            place = f"image {index + 1} of {len(images)}: " if len(images) > 1 else ""
+            raise Refused(422, f"{place}{error}") from None
+    return predictor.answers(np.stack(frames))
+
+
+def _json(content: Any) -> Response:
+    return Response(json.dumps(content, allow_nan=False), media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return JSONResponse({"error": error.sentence}, status_code=error.status)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = error.detail
+    if error.status_code == 405:
+        sentence = f"{request.url.path} does not take {request.method}; the routes are at /docs"
+    return JSONResponse({"error": sentence}, error.status_code, headers=error.headers)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    # Starlette raises the exception again afterwards, so the log has its traceback.
+    return JSONResponse({"error": "the service failed; its log says why"}, status_code=500)
+
+
+def build_app() -> Starlette:
+    """The application; `open_model` comes before the first request."""
+    return Starlette(
+        routes=[
+            Route("/predict", predict, methods=["POST"]),
+            Route("/predict_batch", predict_batch, methods=["POST"]),
+            Route("/model", model),
+            Route("/docs.json", docs_json),
+            Route("/docs", docs),
+            Route("/", docs),
+        ],
+        exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _bug},
+    )

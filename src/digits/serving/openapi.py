@@ -1,0 +1,152 @@
+"""What the service says of itself: the OpenAPI document, and the page that shows it."""
+
+from typing import Any
+
+from . import limits
+
+# Swagger UI from the copy that BentoML serves. BentoML's own page would do, but it calls a
+# tracker on another host.
+DOCS_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>digits: the API</title>
+<link rel="stylesheet" href="/static_content/swagger-ui.css">
+<link rel="icon" href="data:,">
+<div id="swagger-ui"></div>
+<noscript>The routes are described in <a href="/docs.json">/docs.json</a>.</noscript>
+<script src="/static_content/swagger-ui-bundle.js"></script>
+<script src="/static_content/swagger-ui-standalone-preset.js"></script>
+<script src="/static_content/swagger-initializer.js"></script>
+</html>
+"""
+
+
+def describe(lineage: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document of the service that answers with this model."""
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "digits",
+            "version": str(lineage["tag"]).partition(":")[2],
+            "description": "Reads handwritten digits from images of any size, colour or polarity.",
+        },
+        "paths": {
+            "/predict": {
+                "post": {
+                    "summary": "Read one image",
+                    "operationId": "predict",
+                    "requestBody": _multipart("image", _FILE),
+                    "responses": {**_answer("Prediction"), **_REFUSALS},
+                }
+            },
+            "/predict_batch": {
+                "post": {
+                    "summary": f"Read up to {limits.MAX_IMAGES} images",
+                    "operationId": "predict_batch",
+                    "requestBody": _multipart(
+                        "images",
+                        {
+                            "type": "array",
+                            "items": _FILE,
+                            "minItems": 1,
+                            "maxItems": limits.MAX_IMAGES,
+                        },
+                    ),
+                    "responses": {**_answer("Predictions"), **_REFUSALS},
+                }
+            },
+            "/model": {
+                "get": {
+                    "summary": "Where the model comes from and how it did on the test images",
+                    "operationId": "model",
+                    "responses": _answer("Lineage"),
+                }
+            },
+            **{
+                path: {"get": {"summary": summary, "responses": {"200": {"description": "OK"}}}}
+                for path, summary in (
+                    ("/livez", "Whether the process lives"),
+                    ("/readyz", "Whether it can answer"),
+                    ("/metrics", "Prometheus metrics"),
+                )
+            },
+        },
+        "components": {"schemas": _SCHEMAS},
+    }
+
+
+_FILE = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF"}
+_IDENTITY = {
+    "name": {"type": "string", "example": "cnn"},
+    "version": {"type": "integer", "nullable": True, "description": "in the model registry"},
+    "run_id": {"type": "string", "description": "of the training run"},
+    "git_commit": {"type": "string", "nullable": True},
+    "data_digest": {"type": "string", "description": "of the training data"},
+}
+_ANSWER = {
+    "digit": {"type": "integer", "minimum": 0, "maximum": 9},
+    "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    "probabilities": {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0, "maximum": 1},
+        "minItems": 10,
+        "maxItems": 10,
+        "description": "of the digits 0 to 9, in this order",
+    },
+}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+_SCHEMAS = {
+    "Model": _object(_IDENTITY),
+    "Answer": _object(_ANSWER),
+    "Prediction": _object({**_ANSWER, "model": _reference("Model")}),
+    "Predictions": _object(
+        {
+            "predictions": {"type": "array", "items": _reference("Answer")},
+            "model": _reference("Model"),
+        }
+    ),
+    "Lineage": _object(
+        {
+            "tag": {"type": "string", "description": "in BentoML's model store"},
+            **_IDENTITY,
+            "metrics": {"type": "object", "description": "on the test images"},
+        }
+    ),
+    "Error": _object({"error": {"type": "string", "description": "one plain sentence"}}),
+}
+
+
+def _multipart(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": _object({field: schema})}},
+    }
+
+
+def _json_response(description: str, schema: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": _reference(schema)}},
+    }
+
+
+def _answer(schema: str) -> dict[str, Any]:
+    return {"200": _json_response("OK", schema)}
+
+
+_REFUSALS = {
+    "400": _json_response("No image in the expected field", "Error"),
+    "408": _json_response("The body did not arrive in time", "Error"),
+    "413": _json_response("The body is too large", "Error"),
+    "415": _json_response("The body is not multipart/form-data", "Error"),
+    "422": _json_response("A file is not an image that can be read", "Error"),
+}

@@ -1,0 +1,77 @@
+"""The served folder: what `package` makes, DVC tracks, and the service answers with.
+
+`model.onnx` and `model.json` (the bundle without its weights), `lineage.json` (where the model
+comes from, its test metrics, and its tag in BentoML's model store) and `requirements.txt`.
+Inside a Bento only `lineage.json` is there: the model is in the store, under the tag it names.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import bentoml
+from bentoml.exceptions import BentoMLException, NotFound
+
+SERVED = Path("served")  # BentoML makes the project, or the Bento's copy of it, the current folder
+BUNDLE_FILES = ("model.onnx", "model.json")
+
+
+def content_tag(folder: Path, lineage: dict[str, Any]) -> str:
+    """The tag that belongs to this content: the same bytes and lineage have the same tag."""
+    digest = hashlib.sha256()
+    for name in BUNDLE_FILES:
+        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    untagged = {key: value for key, value in lineage.items() if key != "tag"}
+    digest.update(json.dumps(untagged, sort_keys=True).encode())
+    return f"digits:{digest.hexdigest()[:16]}"
+
+
+def read_lineage(folder: Path = SERVED) -> dict[str, Any]:
+    """Read `lineage.json`; BentoMLException, which `bentoml` prints as one line, when missing."""
+    try:
+        lineage: dict[str, Any] = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
+        lineage["tag"]
+    except FileNotFoundError:
+        raise BentoMLException(
+            f"nothing is packaged yet ({folder / 'lineage.json'} is missing); run `make repro`"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BentoMLException(
+            f"{folder / 'lineage.json'} is damaged ({error!r}); run `dvc repro -f package`"
+        ) from None
+    return lineage
+
+
+def stored_tag(folder: Path = SERVED) -> str:
+    """The tag of the served model, which is put into BentoML's model store where it is not there.
+
+    The exact tag and never `latest`, because checkouts on one machine share the store. DVC can
+    bring the served folder back without running `package`, so the store may have to catch up.
+    """
+    lineage = read_lineage(folder)
+    tag: str = lineage["tag"]
+    if not (folder / "model.onnx").is_file() or _is_stored(tag):
+        return tag
+    if content_tag(folder, lineage) != tag:
+        raise BentoMLException(
+            f"{folder} does not match its own digest {tag}; run `dvc repro -f package`"
+        )
+    try:
+        with bentoml.models.create(tag, metadata=lineage) as model:
+            for name in BUNDLE_FILES:
+                shutil.copyfile(folder / name, model.path_of(name))
+    except BentoMLException:
+        # Another process may have stored the same content in the meantime.
+        if not _is_stored(tag):
+            raise
+    return tag
+
+
+def _is_stored(tag: str) -> bool:
+    try:
+        bentoml.models.get(tag)
+    except NotFound:
+        return False
+    return True

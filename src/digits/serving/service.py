@@ -1,0 +1,36 @@
+"""The service that `bentoml serve` starts, from the checkout or from a built Bento."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from ..reading.predictor import Predictor
+from . import limits
+from .app import build_app, open_model
+from .served import read_lineage, stored_tag
+
+app = build_app()
+
+
+@bentoml.service(
+    name="digits",
+    workers=limits.WORKERS,
+    traffic={"timeout": limits.ANSWER_S},
+    http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
+    # No log line for each request, which costs time: /metrics counts them.
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(app, path="/")
+class Digits:
+    """Reads handwritten digits."""
+
+    model: Any = bentoml.models.BentoModel(stored_tag())
+
+    def __init__(self) -> None:
+        lineage = read_lineage()
+        open_model(app, predictor=Predictor.open(Path(self.model.path)), lineage=lineage)
+        logging.getLogger("bentoml.service").info(
+            "answering with %s (%s), run %s", lineage["name"], lineage["tag"], lineage["run_id"]
+        )

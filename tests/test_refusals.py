@@ -1,0 +1,241 @@
+"""Bad requests get a 4xx with a plain sentence, and the service goes on."""
+
+import asyncio
+import http.client
+import io
+import json
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from starlette.requests import Request
+
+import serving_fixtures
+from digits.reading.normalize import MAX_PIXELS
+from digits.serving import limits
+from digits.serving.uploads import Refused, receive_images
+from serving_fixtures import Service, drawing
+
+packaged = serving_fixtures.packaged
+bento_python = serving_fixtures.bento_python
+service = serving_fixtures.service
+
+
+def multipart(*parts: tuple[str, str | None, bytes], boundary: str = "cut") -> dict[str, Any]:
+    """A multipart request made by hand: (field, file name or None, content) for each part."""
+    body = b""
+    for field, name, content in parts:
+        file_name = "" if name is None else f'; filename="{name}"'
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"{file_name}\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    return {"content": body + f"--{boundary}--\r\n".encode(), "headers": headers}
+
+
+PNG = drawing()
+REFUSED = {
+    "text": (422, "not an image", {"files": {"image": b"hello, I am no image"}}),
+    "empty file": (422, "empty", {"files": {"image": b""}}),
+    "truncated png": (422, None, {"files": {"image": PNG[: len(PNG) // 2]}}),
+    "png signature alone": (422, None, {"files": {"image": PNG[:8]}}),
+    "truncated jpeg": (422, None, {"files": {"image": drawing(file_format="JPEG")[:300]}}),
+    "pdf": (422, None, {"files": {"image": b"%PDF-1.7\n1 0 obj\n"}}),
+    "pickle": (422, None, {"files": {"image": b"\x80\x04cos\nsystem\n(S'true'\ntR."}}),
+    "svg": (422, None, {"files": {"image": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}}),
+    "wrong field": (400, "'file'", {"files": {"file": PNG}}),
+    "text field": (400, "not a file", multipart(("image", None, b"text"))),
+    "two images": (400, "/predict_batch", {"files": [("image", PNG), ("image", PNG)]}),
+    "no part": (400, "none", multipart()),
+    "no body": (415, "without a type", {}),
+    "empty multipart": (400, None, multipart() | {"content": b""}),
+    "json": (415, "application/json", {"json": {"image": [[0] * 28] * 28}}),
+    "raw image": (415, "image/png", {"content": PNG, "headers": {"Content-Type": "image/png"}}),
+    "form": (415, None, {"data": {"image": "x"}}),
+    "pickle content": (
+        415,
+        None,
+        {"content": b"\x80\x04N.", "headers": {"Content-Type": "application/vnd.bentoml+pickle"}},
+    ),
+    "no boundary": (
+        400,
+        "boundary",
+        {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}},
+    ),
+    "other boundary": (
+        400,
+        None,
+        multipart(("image", "a", PNG))
+        | {"headers": {"Content-Type": "multipart/form-data; boundary=other"}},
+    ),
+    "huge boundary": (400, None, multipart(("image", "a", b"x"), boundary="b" * 5000)),
+    "unknown charset": (
+        422,
+        None,
+        multipart(("image", "a", b"x"))
+        | {"headers": {"Content-Type": "multipart/form-data; boundary=cut; charset=nope"}},
+    ),
+    "charset that decodes nothing": (
+        400,
+        None,
+        multipart(("image", "a", b"x"))
+        | {"headers": {"Content-Type": "multipart/form-data; boundary=cut; charset=undefined"}},
+    ),
+    "body cut short": (
+        400,
+        "cut short",
+        multipart(("image", "a", PNG))
+        | {"content": multipart(("image", "a", PNG))["content"][:120]},
+    ),
+    "nameless part": (
+        400,
+        None,
+        multipart()
+        | {"content": b"--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n--cut--\r\n"},
+    ),
+    "many fields": (400, None, multipart(*[(f"f{index}", None, b"x") for index in range(50)])),
+    "large field": (400, None, multipart(("image", None, b"x" * 2**21))),
+    "declared too large": (413, "MiB", {"files": {"image": bytes(limits.MAX_BODY_BYTES + 1)}}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_image_is_refused_with_a_plain_sentence(service: Service, name: str) -> None:
+    status, words, request = REFUSED[name]
+    response = service.client.post("/predict", **request)
+    assert_refused(response, status)
+    if words is not None:
+        assert words in response.json()["error"]
+    assert service.client.post("/predict", files={"image": PNG}).status_code == 200
+
+
+def assert_refused(response: httpx.Response, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    content = response.json()
+    assert content.keys() == {"error"}
+    assert 10 < len(content["error"]) < 300
+    assert "\n" not in content["error"]
+
+
+def test_more_pixels_than_the_limit_are_refused_without_decoding_them(service: Service) -> None:
+    side = int(MAX_PIXELS**0.5) + 1
+    buffer = io.BytesIO()
+    Image.new("1", (side, side)).save(buffer, format="PNG")
+    assert len(buffer.getvalue()) < 2**20
+    assert_refused(service.client.post("/predict", files={"image": buffer.getvalue()}), 422)
+
+
+def test_the_unreadable_image_of_a_batch_is_named(service: Service) -> None:
+    files = [("images", PNG), ("images", b"hello, I am no image"), ("images", PNG)]
+    response = service.client.post("/predict_batch", files=files)
+    assert_refused(response, 422)
+    assert response.json()["error"].startswith("image 2 of 3")
+
+
+def test_too_many_images_are_refused_and_the_most_allowed_are_read(service: Service) -> None:
+    files = [("images", PNG)] * limits.MAX_IMAGES
+    response = service.client.post("/predict_batch", files=files)
+    assert len(response.json()["predictions"]) == limits.MAX_IMAGES
+    response = service.client.post("/predict_batch", files=[*files, ("images", PNG)])
+    assert_refused(response, 400)
+    assert str(limits.MAX_IMAGES) in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/predict"), ("DELETE", "/predict_batch"), ("POST", "/model")]
+)
+def test_the_wrong_method_is_refused(service: Service, method: str, path: str) -> None:
+    assert_refused(service.client.request(method, path), 405)
+
+
+def test_multipart_sent_to_the_model_route_is_refused(service: Service) -> None:
+    assert_refused(service.client.post("/model", files={"image": PNG}), 405)
+
+
+def test_chunked_bodies_are_counted_too(service: Service) -> None:
+    def larger_than_allowed() -> Iterator[bytes]:
+        yield multipart(("image", "big.png", b""))["content"].partition(b"\r\n--cut--")[0]
+        yield from (bytes(2**20) for _ in range(limits.MAX_BODY_BYTES // 2**20 + 1))
+
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    headers = {"Content-Type": "multipart/form-data; boundary=cut"}
+    # http.client sends an iterable chunked, with no Content-Length to go by.
+    connection.request("POST", "/predict", body=larger_than_allowed(), headers=headers)
+    response = connection.getresponse()
+    assert response.status == 413
+    assert "MiB" in json.loads(response.read())["error"]
+    connection.close()
+    assert service.client.post("/predict", files={"image": PNG}).status_code == 200
+
+
+def test_a_client_that_leaves_halfway_disturbs_nobody(service: Service) -> None:
+    for _ in range(5):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=cut")
+        connection.putheader("Content-Length", "100000")
+        connection.endheaders()
+        connection.send(b"--cut\r\nContent-Disposition: form-data")
+        connection.close()
+    assert service.client.post("/predict", files={"image": PNG}).status_code == 200
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RECEIVE_S", 0.05)
+    headers = [(b"content-type", b"multipart/form-data; boundary=cut")]
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError("waited for the body to its end")
+
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with pytest.raises(Refused) as refused:
+        asyncio.run(receive_images(request, field="image", most=1))
+    assert refused.value.status == 408
+
+
+def test_good_requests_are_answered_amid_bad_ones(service: Service) -> None:
+    def ask(index: int) -> tuple[bool, int]:
+        good = index % 2 == 0
+        status, _, request = (200, None, {"files": {"image": PNG}})
+        if not good:
+            small = [name for name in REFUSED if name != "declared too large"]
+            status, _, request = REFUSED[random.Random(index).choice(small)]
+        response = httpx.post(f"http://127.0.0.1:{service.port}/predict", **request)
+        return response.status_code == status, index
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(ask, range(80)))
+    assert all(right for right, _ in results), [index for right, index in results if not right]
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    image=st.sampled_from([PNG, drawing(file_format="JPEG"), drawing(file_format="GIF")]),
+    cuts=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=4)), max_size=4),
+    whole=st.booleans(),
+)
+def test_no_damage_to_a_request_makes_the_service_fail(
+    service: Service, image: bytes, cuts: list[tuple[int, bytes]], whole: bool
+) -> None:
+    """Bytes of the image, or of the whole multipart body, are overwritten at random."""
+
+    def damaged(content: bytes) -> bytes:
+        for place, replacement in cuts:
+            place %= len(content)
+            content = content[:place] + replacement + content[place + len(replacement) :]
+        return content
+
+    request = multipart(("image", "digit.png", image if whole else damaged(image)))
+    if whole:
+        request["content"] = damaged(request["content"])
+    response = service.client.post("/predict", **request)
+    assert response.status_code == 200 or 400 <= response.status_code < 500, response.text

@@ -1,0 +1,135 @@
+"""The built Bento, served outside the repository by a Python that has neither digits nor torch."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import serving_fixtures
+from digits.reading.normalize import read_frame
+from digits.reading.predictor import Predictor
+from digits.serving import limits
+from serving_fixtures import METRICS, SELECTED, Packaged, Service, drawing
+
+packaged = serving_fixtures.packaged
+bento_python = serving_fixtures.bento_python
+service = serving_fixtures.service
+
+
+def test_the_service_needs_neither_digits_nor_torch_to_be_installed(
+    service: Service, bento_python: Path
+) -> None:
+    for name in ("digits", "torch", "mlflow", "dvc", "hydra"):
+        command = [bento_python, "-c", f"import {name}"]
+        refused = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+        assert f"No module named '{name}'" in refused.stderr
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_no_worker_has_loaded_torch(service: Service) -> None:
+    service.client.post("/predict", files={"image": drawing()})
+    pids = service.worker_pids()
+    assert len(pids) == limits.WORKERS
+    for pid in pids:
+        libraries = Path(f"/proc/{pid}/maps").read_text()
+        assert "onnxruntime" in libraries
+        assert "torch" not in libraries
+
+
+def test_an_image_is_answered_as_the_predictor_answers_it(
+    service: Service, packaged: Packaged
+) -> None:
+    predictor = Predictor.open(packaged.bundle)
+    for tilt in (-20, 0, 20):
+        image = drawing(tilt=tilt)
+        response = service.client.post("/predict", files={"image": ("digit.png", image)})
+        assert response.status_code == 200
+        answer = response.json()
+        identity = {key: SELECTED[key] for key in ("version", "run_id", "git_commit")}
+        digest = f"sha256:{0:064x}"
+        assert answer.pop("model") == {"name": "tiny", **identity, "data_digest": digest}
+        (expected,) = predictor.answers(read_frame(image)[np.newaxis])
+        assert answer.pop("probabilities") == pytest.approx(expected.pop("probabilities"))
+        assert answer.pop("confidence") == pytest.approx(expected.pop("confidence"))
+        assert answer == expected
+
+
+def test_a_batch_is_answered_in_order(service: Service) -> None:
+    images = [drawing(tilt=tilt) for tilt in (-20, -10, 0, 10, 20)]
+    files = [("images", (f"{index}.png", image)) for index, image in enumerate(images)]
+    response = service.client.post("/predict_batch", files=files)
+    assert response.status_code == 200
+    content = response.json()
+    alone = [service.client.post("/predict", files={"image": image}).json() for image in images]
+    models = [answer.pop("model") for answer in alone]
+    assert content["model"] == models[0]
+    for batched, single in zip(content["predictions"], alone, strict=True):
+        assert batched["digit"] == single["digit"]
+        assert batched["probabilities"] == pytest.approx(single["probabilities"], rel=1e-5)
+    assert len({round(answer["confidence"], 6) for answer in alone}) > 1
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_common_image_formats_are_read(service: Service, file_format: str, mode: str) -> None:
+    image = drawing(mode=mode, file_format=file_format)
+    response = service.client.post("/predict", files={"image": image})
+    assert response.status_code == 200, response.text
+    expected = service.client.post("/predict", files={"image": drawing()}).json()
+    assert response.json()["probabilities"] == pytest.approx(expected["probabilities"], abs=0.05)
+
+
+def test_the_model_route_gives_the_lineage_and_the_test_metrics(
+    service: Service, packaged: Packaged
+) -> None:
+    content = service.client.get("/model").json()
+    assert content == json.loads((packaged.project / "served/lineage.json").read_text())
+    assert content["metrics"] == METRICS
+
+
+def test_the_openapi_document_describes_every_route_that_answers(service: Service) -> None:
+    document = service.client.get("/docs.json").json()
+    for path, operations in document["paths"].items():
+        for method in operations:
+            assert service.client.request(method, path).status_code not in (404, 405), path
+    assert {"/predict", "/predict_batch", "/model"} <= document["paths"].keys()
+    references = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert references == document["components"]["schemas"].keys()
+    answer = service.client.post("/predict", files={"image": drawing()}).json()
+    assert answer.keys() == document["components"]["schemas"]["Prediction"]["properties"].keys()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_page_calls_no_other_host_and_finds_its_files(service: Service, path: str) -> None:
+    response = service.client.get(path)
+    assert response.headers["content-type"].startswith("text/html")
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', response.text)
+    for address in addresses:
+        if not address.startswith("data:"):
+            assert address.startswith("/")
+            assert service.client.get(address).status_code == 200, address
+    assert len(addresses) > 3
+
+
+def test_predictions_are_counted_in_the_metrics(service: Service) -> None:
+    service.client.post("/predict", files={"image": drawing()})
+    lines = service.client.get("/metrics").text.splitlines()
+    assert any("request_total" in line and 'endpoint="/predict"' in line for line in lines)
+
+
+def test_only_this_machine_is_listened_to_unless_told(service: Service) -> None:
+    listening = {
+        fields[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if (fields := line.split())[3] == "0A"
+    }
+    assert f"0100007F:{service.port:04X}" in listening
+    assert f"00000000:{service.port:04X}" not in listening
+
+
+def test_it_is_ready_soon(service: Service) -> None:
+    # 3 s on an idle 2-core machine; the margin is for a busy one.
+    assert service.start_s < 15
