@@ -1,0 +1,110 @@
+"""The command line: `digits predict` and `digits summary`.
+
+What a command needs is imported when it runs, so that `--help` and a typo are answered at once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+SERVED = Path("served")
+REPORTS = Path("reports")
+MODELS = Path("models")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="digits")
+def main() -> None:
+    """Read handwritten digits, and see what the pipeline made."""
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--json", "as_json", is_flag=True, help="A line of JSON a file, as the service answers."
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=SERVED,
+    show_default=True,
+    help="The folder of the packaged model, or of any bundle.",
+)
+@click.pass_context
+def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, model: Path) -> None:
+    """Read the digit in each image FILE, with the packaged model.
+
+    A file that cannot be read is named, the others are answered all the same, and the exit status
+    is 1.
+    """
+    from digits.reading.normalize import UnreadableImage, read_frame
+    from digits.reading.predictor import IDENTITY, Predictor
+
+    try:
+        predictor = Predictor.open(model)
+        lineage = _read_json(model / "lineage.json") if (model / "lineage.json").exists() else {}
+    except (FileNotFoundError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    identity = {key: lineage.get(key) for key in IDENTITY}
+    width = max(len(str(file)) for file in files)
+    failed = False
+    for file in files:
+        try:
+            frame_HW = read_frame(file.read_bytes(), size=predictor.image_size)
+        except (OSError, UnreadableImage) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            click.echo(f"{file}: {reason}", err=True)
+            failed = True
+            continue
+        (answer,) = predictor.answers(frame_HW[None])
+        if as_json:
+            click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
+        else:
+            click.echo(f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}")
+    if failed:
+        context.exit(1)
+
+
+@main.command()
+def summary() -> None:
+    """Say which model the pipeline selected, how good it is, and what to do next."""
+    try:
+        selected = _read_json(REPORTS / "selected.json")
+        name = selected["model"]
+        metrics = _read_json(REPORTS / name / "metrics.json")
+        trained = _read_json(MODELS / name / "run.json")
+        data = _read_json(REPORTS / "data.json")
+    except FileNotFoundError as error:
+        raise click.ClickException(f"{error.filename} is missing; run `make repro`") from None
+    version = f", version {selected['version']}" if selected["version"] else ""
+    click.secho(f"\n{name}{version}", bold=True)
+    click.echo(f"  chosen     {selected['reason']}")
+    click.echo(
+        f"  accuracy   {metrics['accuracy']:.2%} of {metrics['num_images']:,} test images "
+        f"(95 % interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%})"
+    )
+    click.echo(
+        f"  time       {trained['train_s']:.0f} s to train on {trained['trainer']}, "
+        f"{metrics['latency_ms']:.2f} ms to read one image"
+    )
+    if data["fallback"]:
+        click.secho(
+            f"  warning    trained on {data['name']}, a stand-in: {data['requested']} could not be "
+            "fetched; `make repro` tries again",
+            fg="yellow",
+        )
+    click.echo("\nNext:")
+    click.echo("  make serve    read digits over HTTP, on http://127.0.0.1:3000")
+    click.echo("  make ui       compare the runs, on http://127.0.0.1:5000")
+    click.echo("  make sweep    train more models and seeds")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Score a bundle on the test images: what is scored is what is served.
+
+    python -m digits.evaluate --model models/cnn --test data/prepared/test.npz --report reports/cnn
+
+Reads the model's bundle/ and run.json, and the 10,000 test images, which no other stage opens to
+score. Writes metrics.json, confusion.csv (for `dvc plots`), confusion.png and mistakes.png, and
+logs the same to the model's MLflow run.
+
+N images, H/W pixels, K classes.
+"""
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digits.files import replacing, write_json
+from digits.reading import scores
+from digits.reading.predictor import Predictor
+from digits.runs import tracking
+
+NUM_MISTAKES_SHOWN = 32
+# MNIST's first and second 5,000 test images come from different writers.
+NUM_HALVES = 2
+
+
+def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
+    """Score, write and log; return the metrics.
+
+    Raises FileNotFoundError when the bundle or the images are missing, ValueError when the bundle
+    is damaged, TrackingError when MLflow cannot be reached.
+    """
+    predictor = Predictor.open(model / "bundle")
+    images_NHW, labels_N = _read_test(test)
+    probabilities_NK = predictor.probabilities(images_NHW)
+    metrics = {
+        **score(labels_N, probabilities_NK, predictor.classes),
+        "num_parameters": predictor.meta["num_parameters"],
+        "onnx_bytes": (model / "bundle" / "model.onnx").stat().st_size,
+        **measure_speed(predictor, images_NHW),
+    }
+    write_json(report / "metrics.json", metrics)
+    pictures = _draw(report, predictor, images_NHW, labels_N, probabilities_NK)
+
+    run_id = json.loads((model / "run.json").read_text(encoding="utf-8"))["run_id"]
+    logged = tracking.add_to_run(
+        run_id,
+        metrics={f"test.{name}": value for name, value in tracking.flatten(metrics).items()},
+        files=[report / "metrics.json", *pictures],
+    )
+    if not logged:
+        print(f"evaluate: run {run_id} is not in this MLflow store (restored from DVC's cache?)")
+    return metrics
+
+
+def score(
+    labels_N: NDArray[np.integer[Any]],
+    probabilities_NK: NDArray[np.floating[Any]],
+    classes: tuple[int | str, ...],
+) -> dict[str, Any]:
+    """Every score of these answers, as nested numbers for JSON."""
+    predictions_N = probabilities_NK.argmax(axis=1)
+    share = scores.accuracy(labels_N, predictions_N)
+    low, high = scores.wilson_interval(share, len(labels_N))
+    counts_KK = scores.confusion_matrix(labels_N, predictions_N, len(classes))
+    halves = zip(
+        ("first_half", "second_half"),
+        np.array_split(labels_N, NUM_HALVES),
+        np.array_split(predictions_N, NUM_HALVES),
+        strict=True,
+    )
+    return {
+        "accuracy": share,
+        "accuracy_low": round(low, 5),
+        "accuracy_high": round(high, 5),
+        "num_images": len(labels_N),
+        "num_errors": int((labels_N != predictions_N).sum()),
+        "accuracy_by_half": {name: scores.accuracy(*pair) for name, *pair in halves},
+        "nll": round(scores.negative_log_likelihood(labels_N, probabilities_NK), 6),
+        "ece": round(scores.expected_calibration_error(labels_N, probabilities_NK), 6),
+        "per_class": {
+            str(name): {key: round(value, 5) for key, value in row.items()}
+            for name, row in zip(classes, scores.per_class(counts_KK), strict=True)
+        },
+    }
+
+
+def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[str, float]:
+    """Milliseconds for one image and images a second in batches of 256, on one thread.
+
+    The median of many, since other programs only ever add time.
+    """
+
+    def median_s(batch_BHW: NDArray[np.uint8], repeats: int) -> float:
+        predictor.logits(batch_BHW)
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            predictor.logits(batch_BHW)
+            times.append(time.perf_counter() - started)
+        return float(np.median(times))
+
+    batch_BHW = images_NHW[:256]
+    return {
+        "latency_ms": round(median_s(images_NHW[:1], 200) * 1000, 4),
+        "images_per_s": round(len(batch_BHW) / median_s(batch_BHW, 20)),
+    }
+
+
+def _read_test(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    try:
+        with np.load(path) as arrays:
+            return arrays["images"], arrays["labels"]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
+
+
+def _draw(
+    report: Path,
+    predictor: Predictor,
+    images_NHW: NDArray[np.uint8],
+    labels_N: NDArray[np.uint8],
+    probabilities_NK: NDArray[np.float64],
+) -> list[Path]:
+    from digits.reporting import figures
+
+    classes, name = predictor.classes, predictor.meta["name"]
+    predictions_N = probabilities_NK.argmax(axis=1)
+    with (
+        replacing(report / "confusion.csv") as beside,
+        beside.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("actual", "predicted"))
+        writer.writerows(
+            (classes[label], classes[prediction])
+            for label, prediction in zip(labels_N, predictions_N, strict=True)
+        )
+
+    wrong_N = np.flatnonzero(predictions_N != labels_N)
+    # The most confident mistakes first: those are what a threshold would not catch.
+    worst = wrong_N[np.argsort(-probabilities_NK[wrong_N].max(axis=1), kind="stable")]
+    worst = worst[:NUM_MISTAKES_SHOWN]
+    captions = [
+        f"{classes[labels_N[index]]} read as {classes[predictions_N[index]]}\n"
+        f"{probabilities_NK[index].max():.0%}, no. {index}"
+        for index in worst
+    ]
+    counts_KK = scores.confusion_matrix(labels_N, predictions_N, len(classes))
+    share = f"{len(labels_N) - len(wrong_N):,} of {len(labels_N):,} test images right"
+    drawn = {
+        "confusion.png": figures.confusion(counts_KK, classes, title=f"{name}: {share}"),
+        "mistakes.png": figures.captioned_sheet(
+            images_NHW[worst],
+            captions,
+            title=f"{name}: the {len(worst)} most confident of {len(wrong_N)} mistakes",
+        ),
+    }
+    for file_name, figure in drawn.items():
+        with replacing(report / file_name) as beside:
+            figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
+    return [report / file_name for file_name in drawn]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("model", "test", "report"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        metrics = run(model=arguments.model, test=arguments.test, report=arguments.report)
+    except (ValueError, OSError, tracking.TrackingError) as error:
+        raise SystemExit(f"evaluate: {error}") from None
+    print(
+        f"{arguments.model.name}: {metrics['accuracy']:.2%} of {metrics['num_images']:,} test "
+        f"images (95 % interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}), "
+        f"{metrics['latency_ms']:.2f} ms an image"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Models, augmentation, data on the device and the training loop: the only torch."""

@@ -1,0 +1,67 @@
+"""A trained network to ONNX, only if ONNX Runtime then answers as torch does.
+
+B batch, H/W pixels, K classes.
+"""
+
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from digits.learning.models import Network
+
+# Both compute in float32, but fuse and order the sums differently.
+LOGIT_TOLERANCE = 1e-3
+
+
+def to_onnx(network: Network, *, image_size: int) -> bytes:
+    """The network as an ONNX model: `frames` uint8 (B, H, W) → `logits` float32 (B, K).
+
+    The bytes depend on the network alone: what the exporter notes of source files and stack
+    traces is removed.
+    """
+    example_BHW = torch.zeros(2, image_size, image_size, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals; none of it concerns this network.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.cpu().eval(),
+            (example_BHW,),
+            input_names=["frames"],
+            output_names=["logits"],
+            dynamic_shapes={"frames_BHW": {0: torch.export.Dim("batch")}},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def check_parity(
+    network: Network, onnx_model: bytes, frames_BHW: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """ONNX Runtime's logits (B, K); ValueError unless torch agrees on every one of them."""
+    session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
+    (onnx_BK,) = session.run(None, {"frames": frames_BHW})
+    with torch.inference_mode():
+        torch_BK = network.cpu().eval()(torch.from_numpy(frames_BHW)).float().numpy()
+    worst = float(np.abs(onnx_BK - torch_BK).max())
+    # Not `>`: a comparison with NaN is false.
+    if not worst <= LOGIT_TOLERANCE:
+        raise ValueError(
+            f"ONNX Runtime and torch disagree by {worst:.2g} in a logit "
+            f"(allowed {LOGIT_TOLERANCE}): the export is wrong, nothing was written"
+        )
+    return np.asarray(onnx_BK)

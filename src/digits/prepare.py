@@ -1,0 +1,264 @@
+"""Check the fetched images, hold out a validation split, and report what is there.
+
+    python -m digits.prepare --raw data/raw --out data/prepared --report reports
+
+Reads data/raw/ (four IDX files and source.json) and params.yaml (val_size, seed). Writes
+data/prepared/: train.npz (training and validation images), test.npz (opened by `evaluate` alone)
+and data.json (what a training needs to know of them); and the data report, reports/data.json and
+reports/data.png. A violated expectation fails the stage and is named.
+
+N images, H/W pixels.
+"""
+
+import argparse
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digits import settings
+from digits.files import replacing, replacing_folder, write_json
+
+U8 = NDArray[np.uint8]
+MAGIC = {"images": 2051, "labels": 2049}  # unsigned bytes in three and in one dimension
+# A class with fewer images than this share of an even split, or more than its inverse, is a fault
+# of the data and not of chance: MNIST's rarest class, 5, has 0.90 of an even share.
+BALANCE = 0.5
+# Drawn twice by the same hand is no accident; by chance a few blots coincide.
+MAX_DUPLICATE_SHARE = 0.01
+
+
+class ExpectationFailed(ValueError):
+    """The images are not what they should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images (N, H, W) and their labels (N)."""
+
+    images: U8
+    labels: U8
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def run(*, raw: Path, out: Path, report: Path, val_size: int, seed: int) -> dict[str, Any]:
+    """Prepare and return the data report.
+
+    Raises ExpectationFailed for images that are not as expected, FileNotFoundError when nothing
+    was fetched, ValueError for a val_size that cannot be held out.
+    """
+    from digits.learning.data import read_raw, sheet
+    from digits.reporting import figures
+
+    source = _read_source(raw)
+    splits = {}
+    for name in ("train", "test"):
+        _check_headers(raw, prefix=name)
+        images_NHW, labels_N = read_raw(raw, train=name == "train")
+        splits[name] = Split(images=images_NHW, labels=labels_N)
+        check(splits[name], where=name, image_size=source["image_size"], classes=source["classes"])
+    duplicates = count_duplicates(splits["train"].images, splits["test"].images)
+    for where, number in duplicates.items():
+        allowed = MAX_DUPLICATE_SHARE * len(splits["test" if "test" in where else "train"])
+        _expect(
+            number <= allowed, f"at most {allowed:.0f} exact duplicates {where}, found {number}"
+        )
+    train, val = hold_out(splits["train"], val_size=val_size, seed=seed)
+    test = splits["test"]
+
+    facts = {
+        "name": source["name"],
+        "requested": source["requested"],
+        "fallback": source["fallback"],
+        "licence": source["licence"],
+        "digest": f"sha256:{_digest(train, val, test)}",
+        "classes": source["classes"],
+        "image_size": source["image_size"],
+        "num_train": len(train),
+        "num_val": len(val),
+        "num_test": len(test),
+        # Of the training images alone, in [0, 1]. Six digits are what float32 keeps.
+        "mean": round(float(train.images.mean() / 255), 6),
+        "std": round(float(train.images.std() / 255), 6),
+    }
+    counts = {
+        name: np.bincount(split.labels, minlength=len(source["classes"])).tolist()
+        for name, split in (("train", train), ("validation", val), ("test", test))
+    }
+    content = {
+        **facts,
+        "files": source["sha256"],
+        "images_per_class": counts,
+        "exact_duplicates": duplicates,
+    }
+    with replacing_folder(out) as folder:
+        np.savez(
+            folder / "train.npz",
+            train_images=train.images,
+            train_labels=train.labels,
+            val_images=val.images,
+            val_labels=val.labels,
+        )
+        np.savez(folder / "test.npz", images=test.images, labels=test.labels)
+        write_json(folder / "data.json", facts)
+    samples = _samples_per_class(train, num_classes=len(source["classes"]))
+    title = f"{source['name']}: {len(train):,} training images, {source['image_size']} px"
+    figure = figures.data_report(sheet(samples, columns=12), counts, source["classes"], title=title)
+    with replacing(report / "data.png") as beside:
+        figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
+    write_json(report / "data.json", content)
+    if source["fallback"]:
+        # A stand-in must not look settled to DVC: with this file gone, the next `dvc repro`
+        # tries the mirrors again.
+        (raw / "source.json").unlink()
+    return content
+
+
+def check(split: Split, *, where: str, image_size: int, classes: list[Any]) -> None:
+    """Raise ExpectationFailed unless images and labels are such as can be learned from."""
+    images_NHW, labels_N = split.images, split.labels
+    _expect(len(images_NHW) > 0, f"{where} images, found none")
+    _expect(
+        images_NHW.shape[1:] == (image_size, image_size),
+        f"{where} images of {image_size}x{image_size} pixels, found {images_NHW.shape[1:]}",
+    )
+    _expect(
+        len(images_NHW) == len(labels_N),
+        f"as many {where} labels as images, found {len(labels_N)} for {len(images_NHW)}",
+    )
+    highest = int(labels_N.max())
+    _expect(
+        highest < len(classes),
+        f"{where} labels in 0..{len(classes) - 1}, found {highest} "
+        f"at image {int(labels_N.argmax())}",
+    )
+    flat_NP = images_NHW.reshape(len(images_NHW), -1)
+    constant_N = flat_NP.min(axis=1) == flat_NP.max(axis=1)
+    _expect(
+        not constant_N.any(),
+        f"no constant {where} image, found {int(constant_N.sum())}, "
+        f"the first at {int(constant_N.argmax())}",
+    )
+    even = len(labels_N) / len(classes)
+    for label, count in enumerate(np.bincount(labels_N, minlength=len(classes))):
+        _expect(
+            even * BALANCE <= count <= even / BALANCE,
+            f"{where} class {classes[label]!r} to have {BALANCE} to {1 / BALANCE:g} of an even "
+            f"share ({even:.0f}), found {count}",
+        )
+
+
+def count_duplicates(train_NHW: U8, test_NHW: U8) -> dict[str, int]:
+    """How many images are exact copies of an earlier one, within each split and across them."""
+    seen: dict[str, set[bytes]] = {}
+    for name, images_NHW in (("train", train_NHW), ("test", test_NHW)):
+        seen[name] = {image.tobytes() for image in images_NHW}
+    return {
+        "within train": len(train_NHW) - len(seen["train"]),
+        "within test": len(test_NHW) - len(seen["test"]),
+        "across train and test": len(seen["train"] & seen["test"]),
+    }
+
+
+def hold_out(split: Split, *, val_size: int, seed: int) -> tuple[Split, Split]:
+    """Training and validation split, stratified by class, each in the original order."""
+    from sklearn.model_selection import train_test_split
+
+    num_classes = len(np.unique(split.labels))
+    if not num_classes <= val_size <= len(split) - num_classes:
+        raise ValueError(
+            f"val_size must be in {num_classes}..{len(split) - num_classes} for "
+            f"{len(split)} images of {num_classes} classes, got {val_size!r}; change params.yaml"
+        )
+    train_index, val_index = train_test_split(
+        np.arange(len(split)), test_size=val_size, stratify=split.labels, random_state=seed
+    )
+    train_index.sort()
+    val_index.sort()
+    return (
+        Split(images=split.images[train_index], labels=split.labels[train_index]),
+        Split(images=split.images[val_index], labels=split.labels[val_index]),
+    )
+
+
+def _read_source(raw: Path) -> dict[str, Any]:
+    path = raw / "source.json"
+    try:
+        source: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro fetch`") from None
+    return source
+
+
+def _check_headers(raw: Path, *, prefix: str) -> None:
+    """Check each IDX file's magic number and count before anything is made of its bytes."""
+    counts = {}
+    for kind, magic in MAGIC.items():
+        path = raw / settings.IDX_PATHS[f"{prefix}_{kind}"]
+        try:
+            with path.open("rb") as file:
+                header = file.read(8)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} is missing; run `dvc repro fetch`") from None
+        found, counts[kind] = struct.unpack(">ii", header) if len(header) == 8 else (None, 0)
+        _expect(found == magic, f"magic number {magic} in {path.name}, found {found}")
+    _expect(
+        counts["images"] == counts["labels"],
+        f"as many {prefix} labels as images, found {counts['labels']} for {counts['images']}",
+    )
+
+
+def _samples_per_class(split: Split, *, num_classes: int, num: int = 12) -> U8:
+    """The first images of each class, class by class; black where a class has too few."""
+    samples = np.zeros((num_classes, num, *split.images.shape[1:]), np.uint8)
+    for label in range(num_classes):
+        chosen = split.images[split.labels == label][:num]
+        samples[label, : len(chosen)] = chosen
+    return samples.reshape(-1, *split.images.shape[1:])
+
+
+def _digest(*splits: Split) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(split.images.tobytes())
+        digest.update(split.labels.tobytes())
+    return digest.hexdigest()
+
+
+def _expect(holds: bool, expectation: str) -> None:
+    if not holds:
+        raise ExpectationFailed(f"expected {expectation}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("raw", "out", "report"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        params = settings.load_params()
+        content = run(
+            raw=arguments.raw,
+            out=arguments.out,
+            report=arguments.report,
+            val_size=params.val_size,
+            seed=params.seed,
+        )
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"prepare: {error}") from None
+    print(
+        f"{content['name']}: {content['num_train']:,} images to train on, {content['num_val']:,} "
+        f"to validate, {content['num_test']:,} to report; exact duplicates "
+        + ", ".join(f"{number} {where}" for where, number in content["exact_duplicates"].items())
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Runs, their registry and lineage: the only MLflow."""

@@ -1,0 +1,54 @@
+"""Where a result comes from: commit, packages, and the data DVC knows."""
+
+import contextlib
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+TRACKED_PACKAGES = (
+    "digits",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "hydra-core",
+    "mlflow",
+    "dvc",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+)
+
+
+def git_commit() -> str | None:
+    """The commit checked out, with `-dirty` when tracked files differ from it; None outside git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        # dvc.lock and the reports are what the pipeline itself is writing just now.
+        changed = git("status", "--porcelain", "-uno", "--", ".", ":!dvc.lock", ":!reports")
+    except FileNotFoundError:
+        return None
+    return (f"{commit}-dirty" if changed else commit) or None
+
+
+def package_versions() -> dict[str, str]:
+    """The installed version of each package that shapes a result."""
+    versions = {}
+    for package in TRACKED_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def lock_hashes(lock: Path = Path("dvc.lock")) -> dict[str, str]:
+    """Path → hash of every output that dvc.lock knows; empty before the first `dvc repro`."""
+    if not lock.exists():
+        return {}
+    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}

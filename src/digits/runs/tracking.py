@@ -1,0 +1,264 @@
+"""One run in MLflow: what is logged of a training, and where.
+
+`MLFLOW_TRACKING_URI` and `MLFLOW_EXPERIMENT_NAME` are respected; without them runs go to
+`mlflow.db` in the project's root and to the experiment `digits`.
+
+MLflow takes seconds to import, so it is imported when a run starts, not when a stage does.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow.tracking import MlflowClient
+
+DEFAULT_EXPERIMENT = "digits"
+# MLflow refuses longer parameter values.
+LONGEST_PARAM = 6000
+
+
+class TrackingError(RuntimeError):
+    """The tracking server cannot be used."""
+
+
+def tracking_uri() -> str:
+    """Where runs are kept: `MLFLOW_TRACKING_URI`, or SQLite at the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+
+
+def client() -> "MlflowClient":
+    """An MLflow client for `tracking_uri`."""
+    from mlflow.tracking import MlflowClient
+
+    _be_quiet_and_quick()
+    return MlflowClient(tracking_uri())
+
+
+@contextlib.contextmanager
+def talking_to_server() -> Iterator[None]:
+    """Turn what MLflow raises when its store cannot be used into a TrackingError."""
+    import mlflow.exceptions
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise TrackingError(
+            f"the MLflow store {_without_password(tracking_uri())} cannot be used: {first_line}; "
+            "start it, or set MLFLOW_TRACKING_URI to another"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open MLflow run."""
+
+    run_id: str
+    experiment: str
+
+    def log_params(self, config: dict[str, Any]) -> None:
+        """The whole resolved configuration, one parameter a key: `optimizer.lr`."""
+        import mlflow
+
+        flat = {key: str(value)[:LONGEST_PARAM] for key, value in flatten(config).items()}
+        with talking_to_server():
+            # A resumed run has them already; MLflow accepts the same value again.
+            mlflow.log_params(flat)
+
+    def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
+        import mlflow
+
+        with talking_to_server():
+            mlflow.log_metrics(metrics, step=step, run_id=self.run_id)
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        import mlflow
+
+        with talking_to_server():
+            mlflow.set_tags(tags)
+
+    def log_dataset(
+        self, *, name: str, digest: str, images: NDArray[np.uint8], source: str, context: str
+    ) -> None:
+        """The images a run learned from, known by our own digest of all of them."""
+        import mlflow
+        import mlflow.data
+
+        with talking_to_server(), warnings.catch_warnings():
+            # A path is a local artifact in two of MLflow's registries; both mean the same.
+            warnings.simplefilter("ignore")
+            dataset = mlflow.data.from_numpy(
+                images, source=source, name=name, digest=digest.removeprefix("sha256:")[:36]
+            )
+            mlflow.log_input(dataset, context=context)
+
+    def log_files(self, path: Path, folder: str | None = None) -> None:
+        """A file or a whole folder as artifacts."""
+        import mlflow
+
+        with talking_to_server():
+            log = mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact
+            log(str(path), folder)
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """A matplotlib figure as a picture."""
+        import mlflow
+
+        with talking_to_server():
+            mlflow.log_figure(figure, name, save_kwargs={"dpi": 110})
+
+    def log_image(self, picture_HW: NDArray[np.uint8], name: str) -> None:
+        """Grey pixels as a picture."""
+        import mlflow
+
+        with talking_to_server():
+            mlflow.log_image(picture_HW, name)
+
+    def log_model(
+        self, bundle: Path, example_BHW: NDArray[np.uint8], requirements: list[str]
+    ) -> None:
+        """The bundle's ONNX as a Logged Model with a signature: no pickle, any batch size."""
+        import mlflow
+        import mlflow.onnx
+        import onnx
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        _, height, width = example_BHW.shape
+        model = onnx.load(bundle / "model.onnx")
+        num_classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width), "frames")]),
+            Schema([TensorSpec(np.dtype(np.float32), (-1, num_classes), "logits")]),
+        )
+        with talking_to_server():
+            mlflow.onnx.log_model(
+                model,
+                name="model",
+                signature=signature,
+                pip_requirements=requirements,
+                save_as_external_data=False,
+            )
+
+
+@contextlib.contextmanager
+def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterator[Run]:
+    """Open a run, a new one or the interrupted one named by `resume`; close it in a true state.
+
+    FINISHED when the block ends, KILLED when it is interrupted, FAILED when it raises.
+    Raises TrackingError when the store cannot be reached.
+    """
+    _be_quiet_and_quick()
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri())
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+    with talking_to_server():
+        if mlflow.get_experiment_by_name(experiment) is None and tracking_uri().startswith(
+            "sqlite"
+        ):
+            # Beside the database, so that both are found from any folder.
+            mlflow.create_experiment(experiment, Path("mlartifacts").resolve().as_uri())
+        mlflow.set_experiment(experiment)
+        known = resume if resume and exists(resume) else None
+        active = mlflow.start_run(
+            run_id=known, run_name=None if known else name, tags=tags, log_system_metrics=True
+        )
+    status = "FAILED"
+    try:
+        yield Run(run_id=active.info.run_id, experiment=experiment)
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        # A second Ctrl-C, or a server gone, must not hide why the block ended.
+        hidden = () if status == "FINISHED" else (Exception,)
+        with contextlib.suppress(*hidden), _interrupts_held(), talking_to_server():
+            mlflow.end_run(status)
+
+
+def add_to_run(run_id: str, *, metrics: dict[str, float], files: list[Path]) -> bool:
+    """Log to a run that has ended, without touching its state; False when it is not known here."""
+    from mlflow.entities import Metric
+
+    with talking_to_server():
+        if not exists(run_id):
+            return False
+        store = client()
+        now_ms = int(time.time() * 1000)
+        store.log_batch(
+            run_id,
+            metrics=[Metric(name, float(value), now_ms, 0) for name, value in metrics.items()],
+        )
+        for path in files:
+            store.log_artifact(run_id, str(path))
+    return True
+
+
+def exists(run_id: str) -> bool:
+    """Whether the tracking store knows this run: a restored cache may name one that it does not."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client().get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _be_quiet_and_quick() -> None:
+    """Settings MLflow reads from the environment; what the user set there wins."""
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    # An unreachable server is reported within seconds, not after seven retries of two minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "5")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let no second Ctrl-C stop the last words of a run."""
+    try:
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, where no signal arrives
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
