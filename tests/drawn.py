@@ -5,7 +5,7 @@ Shapes: B batch, H/W pixels.
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from digits.reading.normalize import normalize
 
@@ -135,3 +135,14 @@ def drawn_set(n: int, seed: int) -> tuple[NDArrayU8, NDArrayU8]:
     labels_B = rng.permutation(np.arange(n) % 10).astype(np.uint8)
     images_BHW = np.stack([normalize(drawn_digit(int(k), rng=rng)) for k in labels_B])
     return images_BHW, labels_B
+
+
+def likeness(one: NDArrayU8, other: NDArrayU8) -> float:
+    """Cosine of two blurred frames: 1 for the same drawing, 0.9 and less for different digits.
+
+    Blurred, since a thin stroke half a pixel to the side is still the same drawing.
+    """
+    blur = ImageFilter.BoxBlur(1)
+    a, b = (np.asarray(Image.fromarray(f).filter(blur), float).ravel() for f in (one, other))
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm else 0.0

@@ -1,10 +1,7 @@
-"""The one road for pixels: what must not change a frame, and what must be refused."""
+"""The one road for pixels: what must not change a frame, and what is no ink."""
 
-import io
-import struct
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pytest
@@ -12,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw
 
-from digits.reading.normalize import (
-    MAX_PIXELS,
-    NDArrayU8,
-    UnreadableImage,
-    normalize,
-    open_image,
-    read_frame,
-)
-from drawn import drawn_digit, drawn_set
+from digits.reading.normalize import UnreadableImage, normalize
+from drawn import drawn_digit, drawn_set, likeness
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 labels = st.integers(0, 9)
@@ -31,20 +21,7 @@ def digit(label: int = 5, seed: int = 0, size: int = 140) -> Image.Image:
     return drawn_digit(label, rng=np.random.default_rng(seed), size=size)
 
 
-def likeness(one: NDArrayU8, other: NDArrayU8) -> float:
-    """Cosine of two frames: 1 for the same drawing, about 0.4 for two different digits."""
-    a, b = one.astype(float).ravel(), other.astype(float).ravel()
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm else 0.0
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-# --- the frame -----------------------------------------------------------------------------------
+# --- the frame ------------------------------------------------------------------------------------
 
 
 @few
@@ -65,7 +42,7 @@ def test_different_digits_give_different_frames() -> None:
     frames = [normalize(digit(label)) for label in range(10)]
     for i in range(10):
         for j in range(i):
-            assert likeness(frames[i], frames[j]) < 0.85
+            assert likeness(frames[i], frames[j]) < 0.9
 
 
 def test_an_mnist_like_frame_barely_changes() -> None:
@@ -91,7 +68,7 @@ def test_a_hair_line_comes_out_as_thick_as_thin_strokes_in_mnist() -> None:
     assert 0.6 < normalize(hair).sum() / normalize(pen).sum() < 1.3
 
 
-# --- what must not change it ---------------------------------------------------------------------
+# --- what must not change it ----------------------------------------------------------------------
 
 
 @few
@@ -155,14 +132,12 @@ def test_uneven_light_barely_changes_the_frame(
 
 
 @few
-@given(labels, seeds, st.integers(25, 95), st.floats(0, 12))
-def test_noise_and_jpeg_barely_change_the_frame(
-    label: int, seed: int, quality: int, noise: float
-) -> None:
-    image = np.asarray(digit(label, seed), dtype=float) * 0.6 + 50
-    grainy = image + np.random.default_rng(seed).normal(0, noise, image.shape)
-    data = encoded(Image.fromarray(grainy.clip(0, 255).astype(np.uint8)), "JPEG", quality=quality)
-    assert likeness(normalize(digit(label, seed)), read_frame(data)) > 0.93
+@given(labels, seeds)
+def test_heavy_grain_is_smoothed_until_the_ink_stands_out(label: int, seed: int) -> None:
+    grain = np.random.default_rng(seed).normal(0, 18, (280, 280))
+    image = np.asarray(digit(label, seed, size=280), dtype=float) * 0.5 + 80 + grain
+    grainy = Image.fromarray(image.clip(0, 255).astype(np.uint8))
+    assert likeness(normalize(digit(label, seed, size=280)), normalize(grainy)) > 0.93
 
 
 def test_specks_and_a_cell_line_at_the_edge_do_not_move_the_digit() -> None:
@@ -192,106 +167,19 @@ def test_a_sheet_in_a_darker_frame_is_read_like_the_sheet_alone(frame_level: int
     assert likeness(normalize(digit(2, 5)), normalize(framed)) > 0.95
 
 
-# --- every mode ----------------------------------------------------------------------------------
+@few
+@given(labels, seeds, st.floats(0, 6.28), st.floats(-0.4, 0.4))
+def test_a_shadow_with_a_sharp_edge_is_not_taken_for_ink(
+    label: int, seed: int, angle: float, place: float
+) -> None:
+    image = np.asarray(digit(label, seed), dtype=float) * 0.6 + 80
+    y, x = np.mgrid[-1:1:140j, -1:1:140j]
+    beyond = np.cos(angle) * x + np.sin(angle) * y > place
+    shaded = Image.fromarray((image * np.where(beyond, 0.7, 1)).astype(np.uint8))
+    assert likeness(normalize(digit(label, seed)), normalize(shaded)) > 0.82
 
 
-def clear_canvas(ink: tuple[int, int, int]) -> Image.Image:
-    canvas = Image.new("RGBA", (140, 140), (*ink, 255))
-    canvas.putalpha(ImageChops.invert(digit()))
-    return canvas
-
-
-def shaded_strokes(darkest: int, lightest: int) -> Image.Image:
-    shade = Image.linear_gradient("L").resize((140, 140))
-    shade = shade.point([darkest + level * (lightest - darkest) // 255 for level in range(256)])
-    canvas = Image.merge("RGB", [shade] * 3)
-    canvas.putalpha(ImageChops.invert(digit()))
-    return canvas
-
-
-def coloured(ink: str, paper: str) -> Image.Image:
-    return Image.composite(
-        Image.new("RGB", (140, 140), paper), Image.new("RGB", (140, 140), ink), digit()
-    )
-
-
-def sixteen_bits() -> Image.Image:
-    return Image.fromarray(np.asarray(digit()).astype(np.uint16) * 257)
-
-
-MODES = {
-    "1": lambda: digit().convert("1", dither=Image.Dither.NONE),
-    "L": digit,
-    "LA": lambda: digit().convert("LA"),
-    "LA transparent": lambda: clear_canvas((0, 0, 0)).convert("LA"),
-    "P": lambda: digit().convert("P"),
-    "P transparent": lambda: clear_canvas((20, 20, 20)).quantize(16),
-    "RGB": lambda: digit().convert("RGB"),
-    "RGB yellow on white": lambda: coloured("yellow", "white"),
-    "RGB blue on black": lambda: coloured("blue", "black"),
-    "RGB red on a green as bright": lambda: coloured("#ff0000", "#008200"),
-    "RGBA opaque": lambda: digit().convert("RGBA"),
-    "RGBA dark strokes on nothing": lambda: clear_canvas((0, 0, 0)),
-    "RGBA light strokes on nothing": lambda: clear_canvas((255, 255, 255)),
-    "CMYK": lambda: digit().convert("CMYK"),
-    "YCbCr": lambda: digit().convert("YCbCr"),
-    "HSV": lambda: digit().convert("HSV"),
-    "LAB": lambda: Image.merge("LAB", [digit(), *[Image.new("L", (140, 140), 128)] * 2]),
-    "I": lambda: digit().convert("I"),
-    "I beyond 16 bits": lambda: Image.fromarray(np.asarray(digit()).astype(np.int32) * 8_000_000),
-    "I;16": sixteen_bits,
-    "I;16B": lambda: open_image(encoded(sixteen_bits(), "TIFF")),
-    "F of 0..1": lambda: Image.fromarray(np.asarray(digit()).astype(np.float32) / 255),
-    "F below zero": lambda: Image.fromarray(np.asarray(digit()).astype(np.float32) - 128),
-}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_gives_nearly_the_same_frame(mode: str) -> None:
-    assert likeness(normalize(digit()), normalize(MODES[mode]())) > 0.97
-
-
-@pytest.mark.parametrize(("darkest", "lightest"), [(0, 90), (165, 255)])
-def test_strokes_of_many_shades_on_a_clear_canvas_are_seen(darkest: int, lightest: int) -> None:
-    # The shade itself remains in the frame, so it is less like the frame of plain strokes.
-    assert likeness(normalize(digit()), normalize(shaded_strokes(darkest, lightest))) > 0.88
-
-
-def test_float_pixels_that_are_no_numbers_do_no_harm() -> None:
-    pixels = np.asarray(digit()).astype(np.float32)
-    pixels[0, 0], pixels[0, 1], pixels[1, 0] = np.nan, np.inf, -np.inf
-    assert likeness(normalize(digit()), normalize(Image.fromarray(pixels))) > 0.97
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_every_file_format_gives_nearly_the_same_frame(kind: str) -> None:
-    data = encoded(digit().convert("RGB"), kind)
-    assert likeness(normalize(digit()), read_frame(data)) > 0.98
-
-
-def test_a_16_bit_png_is_read() -> None:
-    assert likeness(normalize(digit()), read_frame(encoded(sixteen_bits(), "PNG"))) > 0.98
-
-
-def test_the_first_frame_of_an_animation_is_read() -> None:
-    data = encoded(digit(4), "GIF", save_all=True, append_images=[digit(7), digit(8)])
-    assert likeness(normalize(digit(4)), read_frame(data)) > 0.98
-
-
-def test_a_photo_is_turned_upright_by_its_exif_note() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side: turn by 90 degrees clockwise to view
-    data = encoded(digit(7).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
-    assert likeness(normalize(digit(7)), read_frame(data)) > 0.97
-
-
-def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size_and_read_the_same() -> None:
-    data = encoded(digit(6).resize((2800, 2800)), "JPEG")
-    assert max(open_image(data).size) <= 700
-    assert likeness(normalize(digit(6)), read_frame(data)) > 0.97
-
-
-# --- nothing to read -----------------------------------------------------------------------------
+# --- no ink ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -302,6 +190,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size_and_read_the_same() -
         Image.new("RGBA", (50, 50), (0, 0, 0, 0)),
         Image.new("I;16", (40, 40), 30000),
         Image.new("F", (40, 40), 0.5),
+        Image.new("F", (41, 40), -3.0),
         Image.new("1", (1, 1), 1),
         Image.new("L", (1, 500), 255),
         Image.linear_gradient("L"),
@@ -330,64 +219,7 @@ def test_an_image_without_pixels_is_refused() -> None:
         normalize(Image.new("L", (0, 5)))
 
 
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        (b"", "empty"),
-        (b"hello, I am no image", "20 bytes are not an image"),
-        (b"\x89PNG\r\n\x1a\n", "not an image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-    ],
-)
-def test_bytes_that_are_no_image_are_refused(data: bytes, says: str) -> None:
-    with pytest.raises(UnreadableImage, match=says):
-        open_image(data)
-
-
-def png_header(width: int, height: int) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 64))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize("side", [7_072, 12_000, 60_000, 2**31 - 1])
-def test_more_pixels_than_the_limit_are_refused_before_they_are_decoded(side: int) -> None:
-    assert side**2 > MAX_PIXELS
-    with pytest.raises(UnreadableImage, match=r"at most 50,000,000 pixels"):
-        open_image(png_header(side, side))
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_a_file_cut_short_is_refused(kind: str) -> None:
-    data = encoded(digit().convert("RGB"), kind)
-    with pytest.raises(UnreadableImage, match=r"damaged or cut short|not an image"):
-        open_image(data[: len(data) // 2])
-
-
-@settings(max_examples=120, deadline=None, derandomize=True)
-@given(
-    st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]),
-    st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=12),
-)
-def test_damaged_files_are_read_or_refused_and_nothing_else(
-    kind: str, damage: list[tuple[float, int]]
-) -> None:
-    data = bytearray(encoded(digit(size=60).convert("RGB"), kind))
-    for place, value in damage:
-        data[int(place**3 * len(data))] = value  # most of it in the headers
-    try:
-        frame = read_frame(bytes(data))
-    except UnreadableImage:
-        return
-    assert frame.shape == (28, 28)
-
-
-# --- the module ----------------------------------------------------------------------------------
+# --- the module -----------------------------------------------------------------------------------
 
 
 def test_reading_needs_numpy_and_pillow_alone() -> None:

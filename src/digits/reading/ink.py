@@ -67,19 +67,18 @@ def find_ink(plane_HW: NDArrayF32) -> Ink:
 
 def _strokes(plane_HW: NDArrayF32) -> Ink:
     paper_HW = fitted_paper(plane_HW)
-    if paper_HW.size == 1:
-        return _separate(plane_HW - paper_HW)
-    # Light falls on ink and paper alike: where it is half, so is the step between them.
-    middle = float(np.median(paper_HW))
-    light_HW = np.maximum(paper_HW, max(1.0, 0.3 * middle))
-    evened_HW = ((plane_HW - paper_HW) * (middle / light_HW)).astype(np.float32)
-    found = _separate(evened_HW)
-    if found.reason is None and found.edge_share < EDGE_SHARE:
+    above_HW = plane_HW - paper_HW
+    even = paper_HW.size == 1
+    if not even:
+        # Light falls on ink and paper alike: where it is half, so is the step between them.
+        middle = float(np.median(paper_HW))
+        above_HW *= middle / np.maximum(paper_HW, max(1.0, 0.3 * middle))
+    found = _separate(above_HW)
+    if found.edge_share < EDGE_SHARE or (even and min(plane_HW.shape) < SHEET_SIDE):
         return found
     # Nothing, or ink along the edge: the shadow of a hand has edges that no smooth surface has.
-    levelled = [_separate(candidate_HW) for candidate_HW in without_shadows(evened_HW)]
-    # The first of equals wins: a smooth surface before a levelled one, dark ink before light.
-    return min([found, *levelled], key=lambda ink: ink.edge_share)
+    levelled = _separate(without_shadows(above_HW))
+    return levelled if levelled.edge_share < found.edge_share else found
 
 
 def _separate(above_HW: NDArrayF32) -> Ink:

@@ -11,6 +11,7 @@ from .planes import NDArrayF32, border
 FIT_SIDE = 32  # px of the small copy on which the paper is fitted
 SHADOW_SIDE = 128  # px of the copy on which shadows are found
 STROKE_SHARE = 1 / 6  # of the image: wider than any stroke
+LIGHT_INK = 4.0  # times the energy of dark ink, from which ink under a shadow is light
 
 
 def fitted_paper(plane_HW: NDArrayF32) -> NDArrayF32:
@@ -54,8 +55,8 @@ def _powers(n: int) -> NDArrayF32:
     return np.stack([np.ones_like(x), x, x**2], axis=1)
 
 
-def without_shadows(plane_HW: NDArrayF32) -> tuple[NDArrayF32, NDArrayF32]:
-    """The plane with its paper at 0 even where shadows end sharply: for dark ink, for light ink.
+def without_shadows(plane_HW: NDArrayF32) -> NDArrayF32:
+    """The plane with its paper at 0 even where shadows end sharply.
 
     At most SHADOW_SIDE long. Grey-level closing (for dark ink) and opening (for light ink) with a
     square wider than a stroke: strokes are filled with what surrounds them, and the straight edge
@@ -70,7 +71,12 @@ def without_shadows(plane_HW: NDArrayF32) -> tuple[NDArrayF32, NDArrayF32]:
     opened_HW = _extreme(_extreme(small_HW, reach, np.minimum), reach, np.maximum)
     dark_HW, light_HW = small_HW - closed_HW, small_HW - opened_HW
     # Grain pulls a closing up and an opening down.
-    return dark_HW - np.median(dark_HW), light_HW - np.median(light_HW)
+    dark_HW -= np.median(dark_HW)
+    light_HW -= np.median(light_HW)
+    # Sharp shadows lie on paper rather than on a blackboard, and a 0 whose loop counts as light ink
+    # has more of that than of its own: light ink has to be clearly more.
+    dark, light = float(np.square(dark_HW).sum()), float(np.square(light_HW).sum())
+    return light_HW if light > LIGHT_INK * dark else dark_HW
 
 
 def _extreme(plane_HW: NDArrayF32, reach: int, extreme: np.ufunc) -> NDArrayF32:

@@ -52,6 +52,8 @@ def _deep(image: Image.Image) -> NDArrayF32:
     fitting = [top for top in tops if lowest >= 0 and highest <= top]
     if fitting:
         lowest, highest = 0.0, fitting[0]
+    elif lowest == highest:
+        return np.asarray(reduced(Image.new("F", image.size)))
     # Halved first: the distance of the two ends of float64 is no float64.
     levels_HW = (values_HW / 2 - lowest / 2) / (highest / 2 - lowest / 2) * 255
     return np.asarray(reduced(Image.fromarray(levels_HW.astype(np.float32))))
