@@ -24,7 +24,7 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000
 	@bentoml serve
 
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000
-	@mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+	@mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3

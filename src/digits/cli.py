@@ -78,6 +78,8 @@ def summary() -> None:
         data = _read_json(REPORTS / "data.json")
     except FileNotFoundError as error:
         raise click.ClickException(f"{error.filename} is missing; run `make repro`") from None
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     version = f", version {selected['version']}" if selected["version"] else ""
     click.secho(f"\n{name}{version}", bold=True)
     click.echo(f"  chosen     {selected['reason']}")
@@ -102,7 +104,10 @@ def summary() -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f`") from None
     return content
 
 

@@ -23,8 +23,10 @@ def run(*, candidates: tuple[str, ...], out: Path) -> None:
         for name in candidates:
             try:
                 config = configuration.compose([f"model={name}"])
-            except HydraException as error:
-                raise ValueError(f"candidate {name!r} does not compose: {error}") from error
+                configuration.check(config)
+            except (HydraException, ValueError) as error:
+                reason = configuration.one_line(error)
+                raise ValueError(f"candidate {name!r} does not compose: {reason}") from error
             text = yaml.safe_dump(config, sort_keys=True)
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from digits import settings
 
+ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+LEARNING = Path(__file__).parent / "learning"
 # Where a run writes, and whether it may go on with an interrupted one, do not change its result.
 LOCAL_KEYS = ("out", "resume")
 
@@ -34,10 +38,64 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def check(config: dict[str, Any]) -> None:
+    """Raise ValueError for a value that no training can work with, before one is begun.
+
+    What only one network, schedule or augmentation knows of is checked by that.
+    """
+    _expect_number(config, "seed", int, lowest=0)
+    _expect_number(config, "training.epochs", int, lowest=1)
+    _expect_number(config, "training.batch_size", int, lowest=1)
+    _expect_number(config, "training.label_smoothing", float, lowest=0, highest=1)
+    _expect_number(config, "optimizer.lr", float, lowest=0)
+    for key, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+        value = _value(config, f"trainer.{key}")
+        if value not in known:
+            raise ValueError(f"trainer.{key} must be one of {', '.join(known)}, got {value!r}")
+
+
 def fingerprint(config: dict[str, Any], *more: str) -> str:
     """A digest of a configuration and of what else decides a result."""
     text = json.dumps([config, *more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def one_line(error: Exception) -> str:
+    """An error's message as one sentence, without Hydra's list of places it looked in."""
+    return " ".join(str(error).partition("\nConfig search path")[0].split())
+
+
+def code_digest() -> str:
+    """A digest of the code that trains: a training is not resumed by other code."""
+    digest = hashlib.sha256()
+    for path in sorted(LEARNING.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _expect_number(
+    config: dict[str, Any],
+    key: str,
+    kind: type,
+    *,
+    lowest: float,
+    highest: float = math.inf,
+) -> None:
+    value = _value(config, key)
+    kinds = (int, float) if kind is float else (int,)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not lowest <= value <= highest:
+        what = "an integer" if kind is int else "a number"
+        within = f">= {lowest}" if highest == math.inf else f"in {lowest}..{highest}"
+        raise ValueError(f"{key} must be {what} {within}, got {value!r}")
+
+
+def _value(config: dict[str, Any], key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise ValueError(f"{key} is missing: the model's file in conf/model/ must set it")
+        value = value[part]
+    return value
 
 
 def _read_param(key: str) -> Any:

@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     Raises FileNotFoundError when the bundle or the images are missing, ValueError when the bundle
     is damaged, TrackingError when MLflow cannot be reached.
     """
+    run_id = _read_run_id(model)
     predictor = Predictor.open(model / "bundle")
     images_NHW, labels_N = _read_test(test)
     probabilities_NK = predictor.probabilities(images_NHW)
@@ -47,7 +49,6 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     write_json(report / "metrics.json", metrics)
     pictures = _draw(report, predictor, images_NHW, labels_N, probabilities_NK)
 
-    run_id = json.loads((model / "run.json").read_text(encoding="utf-8"))["run_id"]
     logged = tracking.add_to_run(
         run_id,
         metrics={f"test.{name}": value for name, value in tracking.flatten(metrics).items()},
@@ -114,10 +115,25 @@ def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[s
 
 def _read_test(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
-        with np.load(path) as arrays:
+        # NumPy itself leaves a damaged file open.
+        with path.open("rb") as file, np.load(file) as arrays:
             return arrays["images"], arrays["labels"]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
+    except (zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f prepare`") from None
+
+
+def _read_run_id(model: Path) -> str:
+    path = model / "run.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro train@{model.name}`") from None
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); run `dvc repro -f train@{model.name}`"
+        ) from None
 
 
 def _draw(
@@ -156,15 +172,21 @@ def _draw(
     drawn = {
         "confusion.png": figures.confusion(counts_KK, classes, title=f"{name}: {share}"),
         "mistakes.png": figures.captioned_sheet(
-            images_NHW[worst],
-            captions,
-            title=f"{name}: the {len(worst)} most confident of {len(wrong_N)} mistakes",
+            images_NHW[worst], captions, title=f"{name}: {_which_mistakes(len(wrong_N))}"
         ),
     }
     for file_name, figure in drawn.items():
         with replacing(report / file_name) as beside:
             figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
     return [report / file_name for file_name in drawn]
+
+
+def _which_mistakes(num: int) -> str:
+    if num == 0:
+        return "no mistakes"
+    if num <= NUM_MISTAKES_SHOWN:
+        return f"all {num} mistakes, the most confident first" if num > 1 else "the only mistake"
+    return f"the {NUM_MISTAKES_SHOWN} most confident of {num:,} mistakes"
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
     python -m digits.prepare --raw data/raw --out data/prepared --report reports
 
-Reads data/raw/ (four IDX files and source.json) and params.yaml (val_size, seed). Writes
-data/prepared/: train.npz (training and validation images), test.npz (opened by `evaluate` alone)
-and data.json (what a training needs to know of them); and the data report, reports/data.json and
-reports/data.png. A violated expectation fails the stage and is named.
+Reads data/raw/ (four IDX files and source.json), params.yaml (val_size, seed) and the counts of
+images in conf/data/NAME.yaml. Writes data/prepared/: train.npz (training and validation images),
+test.npz (opened by `evaluate` alone) and data.json (what a training needs to know of them); and
+the data report, reports/data.json and reports/data.png. A violated expectation fails the stage and
+is named.
 
 N images, H/W pixels.
 """
@@ -13,6 +14,7 @@ N images, H/W pixels.
 import argparse
 import hashlib
 import json
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ MAGIC = {"images": 2051, "labels": 2049}  # unsigned bytes in three and in one d
 # A class with fewer images than this share of an even split, or more than its inverse, is a fault
 # of the data and not of chance: MNIST's rarest class, 5, has 0.90 of an even share.
 BALANCE = 0.5
+# Few images may be far from even by chance: by no more than this many standard deviations.
+CHANCE = 3
 # Drawn twice by the same hand is no accident; by chance a few blots coincide.
 MAX_DUPLICATE_SHARE = 0.01
 
@@ -48,22 +52,38 @@ class Split:
         return len(self.labels)
 
 
-def run(*, raw: Path, out: Path, report: Path, val_size: int, seed: int) -> dict[str, Any]:
-    """Prepare and return the data report.
+def run(
+    *,
+    raw: Path,
+    out: Path,
+    report: Path,
+    num_train: int,
+    num_test: int,
+    val_size: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Prepare and return the data report; when it raises, what was prepared before is untouched.
 
+    The data set has `num_train` images to learn from, `val_size` of them to hold out, and
+    `num_test` to report. Of a stand-in, which has fewer, the same share is held out.
     Raises ExpectationFailed for images that are not as expected, FileNotFoundError when nothing
     was fetched, ValueError for a val_size that cannot be held out.
     """
-    from digits.learning.data import read_raw, sheet
+    source = _read_source(raw)
+    # Torch takes seconds to load: what can be answered without it was.
+    from digits.learning.images import read_raw, sheet
     from digits.reporting import figures
 
-    source = _read_source(raw)
     splits = {}
-    for name in ("train", "test"):
+    for name, expected in (("train", num_train), ("test", num_test)):
         _check_headers(raw, prefix=name)
         images_NHW, labels_N = read_raw(raw, train=name == "train")
         splits[name] = Split(images=images_NHW, labels=labels_N)
         check(splits[name], where=name, image_size=source["image_size"], classes=source["classes"])
+        found = len(splits[name])
+        _expect(source["fallback"] or found == expected, f"{expected} {name} images, found {found}")
+    if source["fallback"]:
+        val_size = max(1, round(val_size * len(splits["train"]) / num_train))
     duplicates = count_duplicates(splits["train"].images, splits["test"].images)
     for where, number in duplicates.items():
         allowed = MAX_DUPLICATE_SHARE * len(splits["test" if "test" in where else "train"])
@@ -98,6 +118,9 @@ def run(*, raw: Path, out: Path, report: Path, val_size: int, seed: int) -> dict
         "images_per_class": counts,
         "exact_duplicates": duplicates,
     }
+    samples = _samples_per_class(train, num_classes=len(source["classes"]))
+    title = f"{source['name']}: {len(train):,} training images, {source['image_size']} px"
+    figure = figures.data_report(sheet(samples, columns=12), counts, source["classes"], title=title)
     with replacing_folder(out) as folder:
         np.savez(
             folder / "train.npz",
@@ -108,9 +131,6 @@ def run(*, raw: Path, out: Path, report: Path, val_size: int, seed: int) -> dict
         )
         np.savez(folder / "test.npz", images=test.images, labels=test.labels)
         write_json(folder / "data.json", facts)
-    samples = _samples_per_class(train, num_classes=len(source["classes"]))
-    title = f"{source['name']}: {len(train):,} training images, {source['image_size']} px"
-    figure = figures.data_report(sheet(samples, columns=12), counts, source["classes"], title=title)
     with replacing(report / "data.png") as beside:
         figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
     write_json(report / "data.json", content)
@@ -147,11 +167,14 @@ def check(split: Split, *, where: str, image_size: int, classes: list[Any]) -> N
         f"the first at {int(constant_N.argmax())}",
     )
     even = len(labels_N) / len(classes)
+    low, high = even * BALANCE, even / BALANCE
+    fewest = max(0, math.ceil(low - CHANCE * math.sqrt(low)))
+    most = math.floor(high + CHANCE * math.sqrt(high))
     for label, count in enumerate(np.bincount(labels_N, minlength=len(classes))):
         _expect(
-            even * BALANCE <= count <= even / BALANCE,
-            f"{where} class {classes[label]!r} to have {BALANCE} to {1 / BALANCE:g} of an even "
-            f"share ({even:.0f}), found {count}",
+            fewest <= count <= most,
+            f"{fewest} to {most} {where} images of class {classes[label]!r} "
+            f"(an even share is {even:.0f}), found {count}",
         )
 
 
@@ -171,7 +194,13 @@ def hold_out(split: Split, *, val_size: int, seed: int) -> tuple[Split, Split]:
     """Training and validation split, stratified by class, each in the original order."""
     from sklearn.model_selection import train_test_split
 
-    num_classes = len(np.unique(split.labels))
+    numbers = np.bincount(split.labels)
+    num_classes = np.count_nonzero(numbers)
+    _expect(
+        1 not in numbers,
+        "at least two training images of a class, one to learn from and one to hold out, "
+        f"found one of class number {int((numbers == 1).argmax())}",
+    )
     if not num_classes <= val_size <= len(split) - num_classes:
         raise ValueError(
             f"val_size must be in {num_classes}..{len(split) - num_classes} for "
@@ -244,10 +273,13 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         params = settings.load_params()
+        dataset = settings.load_dataset(params.data_name)
         content = run(
             raw=arguments.raw,
             out=arguments.out,
             report=arguments.report,
+            num_train=dataset.num_train,
+            num_test=dataset.num_test,
             val_size=params.val_size,
             seed=params.seed,
         )

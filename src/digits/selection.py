@@ -83,7 +83,11 @@ def choose(candidates: list[Candidate]) -> tuple[Candidate, str]:
 
 
 def read_candidate(model: Path, name: str) -> Candidate:
-    """Read a trained candidate's model.json and run.json."""
+    """Read a trained candidate's model.json and run.json.
+
+    Raises FileNotFoundError when it is not trained, ValueError when a file is damaged.
+    """
+    again = f"run `dvc repro -f train@{name}`"
     try:
         meta = json.loads((model / "bundle" / "model.json").read_text(encoding="utf-8"))
         run_facts = json.loads((model / "run.json").read_text(encoding="utf-8"))
@@ -92,14 +96,19 @@ def read_candidate(model: Path, name: str) -> Candidate:
             f"candidate {name!r} is not trained: {error.filename} is missing; "
             f"run `dvc repro train@{name}`"
         ) from None
-    return Candidate(
-        name=name,
-        accuracy=meta["validation"]["accuracy"],
-        num_images=meta["validation"]["num"],
-        num_parameters=meta["num_parameters"],
-        run_id=run_facts["run_id"],
-        git_commit=run_facts["git_commit"],
-    )
+    except ValueError as error:
+        raise ValueError(f"candidate {name!r} is damaged: {error}; {again}") from None
+    try:
+        return Candidate(
+            name=name,
+            accuracy=meta["validation"]["accuracy"],
+            num_images=meta["validation"]["num"],
+            num_parameters=meta["num_parameters"],
+            run_id=run_facts["run_id"],
+            git_commit=run_facts["git_commit"],
+        )
+    except KeyError as error:
+        raise ValueError(f"candidate {name!r} is damaged: it has no {error}; {again}") from None
 
 
 def main() -> None:

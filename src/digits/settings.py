@@ -4,6 +4,7 @@ This module imports nothing heavy: every stage and the command line start with i
 """
 
 import difflib
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,21 @@ def load_params(path: Path = PARAMS) -> Params:
     raw = _read_yaml(path, "the pipeline's settings; run from the project's root")
     _expect_keys(path, raw, {"data", "val_size", "seed", "candidates"})
     _expect_keys(path, raw["data"], {"name", "fallback"}, prefix="data.")
-    fallback = raw["data"]["fallback"]
+    name, fallback = raw["data"]["name"], raw["data"]["fallback"]
+    if not isinstance(name, str):
+        raise ValueError(f"{path}: data.name must be the name of a file in conf/data, got {name!r}")
     if fallback not in FALLBACKS:
         raise ValueError(f"{path}: data.fallback must be one of {FALLBACKS}, got {fallback!r}")
     for key, lowest in (("val_size", 1), ("seed", 0)):
-        if not isinstance(raw[key], int) or isinstance(raw[key], bool) or raw[key] < lowest:
-            raise ValueError(f"{path}: {key} must be an integer >= {lowest}, got {raw[key]!r}")
+        _expect_integer(path, key, raw[key], lowest=lowest)
     candidates = raw["candidates"]
-    if not isinstance(candidates, list) or not candidates or len({*candidates}) != len(candidates):
+    if not _is_list_of(str, candidates) or not candidates or len({*candidates}) != len(candidates):
         raise ValueError(
             f"{path}: candidates must be a list of distinct names in conf/model/, "
             f"got {candidates!r}"
         )
     return Params(
-        data_name=raw["data"]["name"],
+        data_name=name,
         data_fallback=fallback,
         val_size=raw["val_size"],
         seed=raw["seed"],
@@ -83,7 +85,10 @@ def load_params(path: Path = PARAMS) -> Params:
 
 
 def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
-    """Read conf/data/NAME.yaml; an unknown name raises ValueError with the nearest known one."""
+    """Read conf/data/NAME.yaml; ValueError names the key, the value and the remedy.
+
+    An unknown name is answered with the nearest known one.
+    """
     path = conf / "data" / f"{name}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in (conf / "data").glob("*.yaml"))
@@ -94,11 +99,28 @@ def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
     _expect_keys(path, raw, {field.name for field in fields(Dataset)})
     roles = {"train_images", "train_labels", "test_images", "test_labels"}
     _expect_keys(path, raw["files"], roles, prefix="files.")
+    for key, lowest in (("image_size", 8), ("num_train", 1), ("num_test", 1)):
+        _expect_integer(path, key, raw[key], lowest=lowest)
+    classes = raw["classes"]
+    if not _is_list_of(int | str, classes) or len(classes) < 2 or len({*classes}) != len(classes):
+        raise ValueError(
+            f"{path}: classes must be a list of at least two distinct numbers or names, got "
+            f"{classes!r}; write words such as yes and no in quotes"
+        )
+    if not _is_list_of(str, raw["mirrors"]):
+        raise ValueError(
+            f"{path}: mirrors must be a list of folders and addresses, got {raw['mirrors']!r}"
+        )
     files = {}
     for role, entry in raw["files"].items():
-        _expect_keys(
-            path, entry, {field.name for field in fields(IdxFile)}, prefix=f"files.{role}."
-        )
+        prefix = f"files.{role}."
+        _expect_keys(path, entry, {field.name for field in fields(IdxFile)}, prefix=prefix)
+        _expect_integer(path, f"{prefix}size_bytes", entry["size_bytes"], lowest=1)
+        if not re.fullmatch("[0-9a-f]{64}", str(entry["sha256"])):
+            raise ValueError(
+                f"{path}: {prefix}sha256 must be the 64 hexadecimal digits that `sha256sum` "
+                f"prints, got {entry['sha256']!r}"
+            )
         files[role] = IdxFile(**entry)
     lists = {"classes": tuple(raw["classes"]), "mirrors": tuple(raw["mirrors"])}
     return Dataset(**{**raw, **lists, "files": files})
@@ -114,6 +136,18 @@ def _read_yaml(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold keys and values, got {content!r}")
     return content
+
+
+def _is_list_of(kind: Any, value: Any) -> bool:
+    # YAML's bare yes and no are booleans, which Python counts as integers.
+    return isinstance(value, list) and all(
+        isinstance(item, kind) and not isinstance(item, bool) for item in value
+    )
+
+
+def _expect_integer(path: Path, key: str, value: Any, *, lowest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+        raise ValueError(f"{path}: {key} must be an integer >= {lowest}, got {value!r}")
 
 
 def _expect_keys(path: Path, raw: Any, expected: set[str], prefix: str = "") -> None:

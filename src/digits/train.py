@@ -9,14 +9,21 @@ Reads data/prepared/ and the configuration Hydra composes of conf/ and params.ya
 """
 
 import csv
+import errno
 import json
 import logging
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from digits import configuration
@@ -24,6 +31,17 @@ from digits.files import replacing, replacing_folder, write_json
 from digits.runs import lineage, tracking
 
 CHECKPOINTS = Path("checkpoints")
+# No space left, over the quota, over the largest file allowed.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+GO_ON = "the same command goes on after the last finished epoch"
+
+
+class Stopped(BaseException):
+    """A signal asked the training to stop; no `except Exception` may take it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_status = 128 + number
 
 
 def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
@@ -33,23 +51,30 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
     or a loss that diverged, TrackingError when MLflow cannot be reached. Whatever it raises, `out`
     holds no half-written bundle and the MLflow run says that it failed.
     """
+    # Torch, Lightning and MLflow take seconds to load: what can be answered without them is.
+    configuration.check(config)
     data = read_data_facts(Path(config["prepared"]))
-    # Torch and Lightning take seconds to load: what can be answered without them was.
+    _make_folder(out)
+    tracking.check_reachable()
+    from digits.learning.device import choose_device
+
+    choose_device(**config["trainer"])
     from digits.learning import session
 
     for chatty in ("pytorch_lightning", "onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    fingerprint = configuration.fingerprint(config, data["digest"], session.code_digest())
+    fingerprint = configuration.fingerprint(config, data["digest"], configuration.code_digest())
     scratch = CHECKPOINTS / fingerprint[:16]
     if not resume:
         shutil.rmtree(scratch, ignore_errors=True)
     state_file = scratch / "run.json"
-    state = json.loads(state_file.read_text(encoding="utf-8")) if state_file.exists() else {}
     training = session.Session(config, data=data, scratch=scratch)
 
     name = config["model"]["name"]
     with tracking.run(
-        name=f"{name} seed={config['seed']}", tags=_tags(config, data), resume=state.get("run_id")
+        name=f"{name} seed={config['seed']}",
+        tags=_tags(config, data),
+        resume=_read_run_id(state_file),
     ) as tracked:
         write_json(state_file, {"run_id": tracked.run_id})
         tracked.log_params({**config, "data": _data_params(data)})
@@ -61,7 +86,7 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
             context="training",
         )
         started_s = time.perf_counter()
-        history = training.fit(on_epoch=lambda m: tracked.log_metrics(m, step=int(m["epoch"])))
+        history = _fit(training, tracked, scratch)
         seconds = time.perf_counter() - started_s
         with replacing_folder(out / "bundle") as bundle:
             meta = training.write_bundle(
@@ -99,6 +124,47 @@ def read_data_facts(prepared: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
     return facts
+
+
+def _make_folder(out: Path) -> None:
+    """Make sure, before hours are spent on it, that there is a place for the result."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"out={out} cannot be made: {error.strerror}; choose another folder"
+        ) from error
+
+
+def _read_run_id(state_file: Path) -> str | None:
+    """The MLflow run of an interrupted training; None when there is none or it cannot be told."""
+    try:
+        run_id: str = json.loads(state_file.read_text(encoding="utf-8"))["run_id"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return run_id
+
+
+def _fit(training: Any, tracked: tracking.Run, scratch: Path) -> list[dict[str, float]]:
+    from digits.learning.learner import TrainingDiverged
+
+    finished = training.finished()
+    # What an interrupted training left may be logged already, or may not.
+    logged = tracked.logged_steps("val_accuracy")
+
+    def log(row: dict[str, float]) -> None:
+        if int(row["epoch"]) not in logged:
+            tracked.log_metrics(row, step=int(row["epoch"]))
+
+    for row in finished:
+        log(row)
+    try:
+        history: list[dict[str, float]] = training.fit(on_epoch=log)
+    except TrainingDiverged:
+        # Going on from there would only diverge again.
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return history
 
 
 def _tags(config: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
@@ -159,21 +225,50 @@ def main() -> None:
     if not conf.is_dir():
         raise SystemExit(f"train: {conf} is missing; run from the project's root")
 
+    num_failed = 0
+
     @hydra.main(version_base="1.3", config_path=str(conf), config_name="train")
     def job(config: DictConfig) -> float:
+        nonlocal num_failed
         try:
             plain = configuration.plain(config)
             result = run(plain, out=Path(config.out), resume=config.resume)
-        except (ValueError, OSError, tracking.TrackingError) as error:
-            raise SystemExit(f"train: {error}") from error
+        except Stopped as stopped:
+            print(f"train: stopped by {stopped}; {GO_ON}", file=sys.stderr)
+            raise SystemExit(stopped.exit_status) from None
+        except (ValueError, OSError, tracking.TrackingError, HydraException) as error:
+            if HydraConfig.get().mode is not RunMode.MULTIRUN:
+                raise SystemExit(f"train: {_sentence(error)}") from error
+            # One bad combination of a sweep does not cost the others.
+            print(f"train: {_sentence(error)}", file=sys.stderr, flush=True)
+            num_failed += 1
+            return float("nan")
         print(
             f"{plain['model']['name']}: {result['num_parameters']:,} parameters, validation "
             f"{result['validation']['accuracy']:.2%} of {result['validation']['num']:,} images, "
-            f"trained in {result['train_s']:.0f} s on {result['trainer']}, run {result['run_id']}"
+            f"trained in {result['train_s']:.0f} s on {result['trainer']}, run {result['run_id']}",
+            flush=True,
         )
         return float(result["validation"]["accuracy"])
 
-    job()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        job()
+    except Stopped as stopped:  # before or after the training itself
+        raise SystemExit(stopped.exit_status) from None
+    if num_failed:
+        raise SystemExit(f"train: {num_failed} of the sweep's trainings failed, see above")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"the disk is full ({error.strerror}); free some space, then {GO_ON}"
+    return configuration.one_line(error)
 
 
 if __name__ == "__main__":

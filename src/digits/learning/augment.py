@@ -53,5 +53,8 @@ class Affine:
                 torch.stack((sin / scale_y, cos / scale_y, shift[1])),
             )
         ).permute(2, 0, 1)
-        grid = F.affine_grid(theta, list(images_B1HW.shape), align_corners=False)
-        return F.grid_sample(images_B1HW, grid, align_corners=False)
+        # In bfloat16, which a training under autocast would use here, places are a twentieth of a
+        # pixel off.
+        with torch.autocast(images_B1HW.device.type, enabled=False):
+            grid = F.affine_grid(theta, list(images_B1HW.shape), align_corners=False)
+            return F.grid_sample(images_B1HW, grid, align_corners=False)

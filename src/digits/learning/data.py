@@ -1,8 +1,9 @@
-"""Images for training: read with torchvision, kept as one uint8 tensor on the device.
+"""Images for training: kept as one uint8 tensor on the device, and cut into batches there.
 
 B batch, N images, H/W pixels.
 """
 
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,8 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.datasets import MNIST
-from torchvision.utils import make_grid
 
-
-def read_raw(raw: Path, *, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images (N, H, W) and labels (N) of the fetched IDX files, through torchvision's reader.
-
-    Raises ValueError when the files are missing or torchvision finds them malformed.
-    """
-    try:
-        dataset = MNIST(str(raw), train=train, download=False)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(f"{raw} cannot be read: {error}; run `dvc repro fetch`") from None
-    return dataset.data.numpy(), dataset.targets.numpy().astype(np.uint8)
-
-
-def sheet(images_NHW: NDArray[np.uint8] | Tensor, *, columns: int) -> NDArray[np.uint8]:
-    """Images side by side in one picture (H', W'), ink dark on white as on paper."""
-    frames_N1HW = torch.as_tensor(images_NHW).reshape(-1, 1, *images_NHW.shape[-2:])
-    grid_CHW = make_grid(frames_N1HW, nrow=columns, padding=2, pad_value=0)
-    picture: NDArray[np.uint8] = 255 - grid_CHW[0].to(torch.uint8).cpu().numpy()
-    return picture
+ARRAYS = ("train_images", "train_labels", "val_images", "val_labels")
 
 
 class Batches:
@@ -87,8 +68,7 @@ class DigitsDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if not self.arrays:
-            with np.load(self._file) as arrays:
-                self.arrays = dict(arrays)
+            self.arrays = _read_arrays(self._file)
             if not 1 <= self._batch_size <= len(self.arrays["train_labels"]):
                 raise ValueError(
                     f"training.batch_size must be in 1..{len(self.arrays['train_labels'])} "
@@ -115,6 +95,16 @@ class DigitsDataModule(pl.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, epoch))
         return torch.randperm(num, generator=generator).to(self._tensors["train_labels"].device)
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in ARRAYS}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f prepare`") from None
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -54,7 +54,6 @@ class Learner(pl.LightningModule):
         self._num_val = 0
         self._epoch_start_s = 0.0
         self.history: list[dict[str, float]] = []
-        self.on_epoch: Callable[[dict[str, float]], None] = lambda row: None
 
     def configure_optimizers(self) -> Any:
         optimizer = self._make_optimizer(self.parameters())
@@ -105,10 +104,11 @@ class Learner(pl.LightningModule):
         loss = self._loss_sum.item() / self._num_seen
         val_loss, val_accuracy = (self._val_sums / self._num_val).tolist()
         if not math.isfinite(loss) or not math.isfinite(val_loss):
-            lr = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+            # The rate asked for: where the schedule has just brought it says little.
+            lr = self.optimizers().defaults["lr"]  # type: ignore[union-attr]
             raise TrainingDiverged(
-                f"the loss is {loss} after epoch {self.current_epoch + 1}, at a learning rate of "
-                f"{lr:.3g}; lower optimizer.lr"
+                f"the loss is no longer a number after epoch {self.current_epoch + 1} (training "
+                f"{loss:.3g}, validation {val_loss:.3g}); lower optimizer.lr, now {lr:g}"
             )
         row = {
             "epoch": float(self.current_epoch + 1),
@@ -122,7 +122,6 @@ class Learner(pl.LightningModule):
         # For Lightning's own callbacks, which know metrics by what is logged.
         self.log_dict(row)
         self.history.append(row)
-        self.on_epoch(row)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history

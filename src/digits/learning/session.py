@@ -3,7 +3,7 @@
 N images, B batch, H/W pixels, K classes.
 """
 
-import hashlib
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +14,20 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import ModelCheckpoint
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from digits.files import write_json
 from digits.learning.calibration import fit_temperature
-from digits.learning.data import DigitsDataModule, epoch_seed, sheet
+from digits.learning.checkpoint import LastEpoch, Row
+from digits.learning.data import DigitsDataModule, epoch_seed
+from digits.learning.device import choose_device
 from digits.learning.export import check_parity, to_onnx
+from digits.learning.images import sheet
 from digits.learning.learner import Learner
 from digits.learning.models import Network, num_parameters
 from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
 from digits.reading.scores import accuracy
-
-Row = dict[str, float]
 
 
 class Session:
@@ -40,10 +40,9 @@ class Session:
     def __init__(self, config: dict[str, Any], *, data: dict[str, Any], scratch: Path) -> None:
         accelerator, precision = choose_device(**config["trainer"])
         self.description = f"{accelerator} {precision}"
-        self._config = config
         self._facts = data
         self._seed = config["seed"]
-        self._checkpoint = scratch / "last.ckpt"
+        self._name = config["model"]["name"]
         training = config["training"]
         torch.manual_seed(self._seed)
         body = instantiate(
@@ -64,13 +63,9 @@ class Session:
             label_smoothing=training["label_smoothing"],
             seed=self._seed,
         )
-        self._progress = Progress(config["model"]["name"])
-        saver = ModelCheckpoint(
-            scratch,
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        self._progress = Progress(self._name)
+        self._on_epoch: Callable[[Row], None] = lambda row: None
+        self._last = LastEpoch(scratch, saved=self._epoch_saved)
         with warnings.catch_warnings():
             # Lightning recommends DataLoader workers, which this does without on purpose.
             warnings.simplefilter("ignore")
@@ -79,7 +74,7 @@ class Session:
                 accelerator=accelerator,
                 devices=1,
                 precision=precision,  # type: ignore[arg-type]
-                callbacks=[saver, self._progress],
+                callbacks=[self._last, self._progress],
                 logger=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -91,26 +86,38 @@ class Session:
         """The training images (N, H, W)."""
         return self._data.arrays["train_images"]
 
+    def finished(self) -> list[Row]:
+        """A row for each epoch that an interrupted training left; a damaged rest is dropped."""
+        try:
+            return self._last.read_history()
+        except ValueError as error:
+            print(f"{self._name}: {error}, starting anew", file=sys.stderr, flush=True)
+            self._last.path.unlink()
+            return []
+
     def fit(self, *, on_epoch: Callable[[Row], None]) -> list[Row]:
-        """Train, or go on where an interrupted training stopped; return a row an epoch."""
+        """Train, or go on where an interrupted training stopped; return a row an epoch.
 
-        def epoch_ended(row: Row) -> None:
-            self._progress.epoch_ended(self._trainer, row)
-            on_epoch(row)
-
-        self._learner.on_epoch = epoch_ended
-        resumable = self._checkpoint.exists()
-        if resumable:
-            print(f"{self._config['model']['name']}: going on after the last finished epoch")
+        `on_epoch` is called with the row of each epoch that is trained now, once it is saved.
+        """
+        self._on_epoch = on_epoch
+        finished = self.finished()
+        if finished:
+            print(f"{self._name}: going on after epoch {len(finished)}", flush=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._trainer.fit(
                 self._learner,
                 datamodule=self._data,
-                ckpt_path=str(self._checkpoint) if resumable else None,
+                ckpt_path=str(self._last.path) if finished else None,
                 weights_only=True,
             )
         return self._learner.history
+
+    def _epoch_saved(self) -> None:
+        row = self._learner.history[-1]
+        self._progress.epoch_ended(self._trainer, row)
+        self._on_epoch(row)
 
     def write_bundle(self, folder: Path, *, lineage: dict[str, Any]) -> dict[str, Any]:
         """Fill an empty folder with the bundle and return its model.json.
@@ -125,7 +132,7 @@ class Session:
         logits_NK = check_parity(network, onnx_model, frames_NHW)
         meta = {
             "format": FORMAT,
-            "name": self._config["model"]["name"],
+            "name": self._name,
             "classes": self._facts["classes"],
             "input": {
                 "size": size,
@@ -143,7 +150,8 @@ class Session:
         }
         (folder / "model.onnx").write_bytes(onnx_model)
         weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
+        # `save_file` would report a full disk by an exception of its own.
+        (folder / "weights.safetensors").write_bytes(save(weights))
         write_json(folder / "model.json", meta)
         return meta
 
@@ -152,33 +160,3 @@ class Session:
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, 0))
         images_B1HW = torch.from_numpy(self.train_images[:100]).unsqueeze(1).float() / 255
         return sheet(self._augment(images_B1HW, generator) * 255, columns=10)
-
-
-def choose_device(*, accelerator: str, precision: str) -> tuple[str, str]:
-    """Lightning's accelerator and precision; `auto` takes what this machine does best.
-
-    Raises ValueError when a GPU is asked for and there is none.
-    """
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise ValueError(
-            "trainer=gpu needs a CUDA GPU and torch sees none here; use trainer=auto, or see "
-            "`nvidia-smi`"
-        )
-    if accelerator == "auto":
-        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    if precision == "auto":
-        processor = torch.cpu.get_capabilities()
-        # Without these instructions bfloat16 is emulated, several times slower than float32.
-        fast = accelerator == "gpu" or any(
-            processor.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")
-        )
-        precision = "bf16-mixed" if fast else "32-true"
-    return accelerator, precision
-
-
-def code_digest() -> str:
-    """A digest of this package's source: a training is not resumed by other code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.runs.reachable import why_silent
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow.tracking import MlflowClient
@@ -55,11 +57,20 @@ def talking_to_server() -> Iterator[None]:
     try:
         yield
     except (mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise TrackingError(
-            f"the MLflow store {_without_password(tracking_uri())} cannot be used: {first_line}; "
-            "start it, or set MLFLOW_TRACKING_URI to another"
-        ) from error
+        # A server that is gone is told of in fewer words than by the client's last retry.
+        reason = why_silent(tracking_uri()) or str(error).strip().splitlines()[0]
+        raise _unusable(tracking_uri(), reason) from error
+
+
+def check_reachable() -> None:
+    """Raise TrackingError, within seconds, when the tracking store does not answer.
+
+    For the start of whatever will need it: nothing slow is loaded before.
+    """
+    uri = tracking_uri()
+    reason = why_silent(uri)
+    if reason is not None:
+        raise _unusable(uri, reason)
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,11 @@ class Run:
 
         with talking_to_server():
             mlflow.log_metrics(metrics, step=step, run_id=self.run_id)
+
+    def logged_steps(self, metric: str) -> set[int]:
+        """The steps at which the run has this metric: an interrupted run has some already."""
+        with talking_to_server():
+            return {point.step for point in client().get_metric_history(self.run_id, metric)}
 
     def set_tags(self, tags: dict[str, str]) -> None:
         import mlflow
@@ -151,6 +167,8 @@ class Run:
                 signature=signature,
                 pip_requirements=requirements,
                 save_as_external_data=False,
+                # Left out, MLflow names CUDA first and then warns wherever there is none.
+                onnx_execution_providers=["CPUExecutionProvider"],
             )
 
 
@@ -172,17 +190,18 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
         ):
             # Beside the database, so that both are found from any folder.
             mlflow.create_experiment(experiment, Path("mlartifacts").resolve().as_uri())
-        mlflow.set_experiment(experiment)
-        known = resume if resume and exists(resume) else None
+        experiment_id = mlflow.set_experiment(experiment).experiment_id
+        # MLflow refuses to go on with a run of another experiment than the one that is set.
+        known = resume if resume and exists(resume, experiment_id=experiment_id) else None
         active = mlflow.start_run(
             run_id=known, run_name=None if known else name, tags=tags, log_system_metrics=True
         )
-    status = "FAILED"
+    status = "KILLED"  # by a signal or an exit, unless one of these is reached
     try:
         yield Run(run_id=active.info.run_id, experiment=experiment)
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
+    except Exception:
+        status = "FAILED"
         raise
     finally:
         # A second Ctrl-C, or a server gone, must not hide why the block ended.
@@ -209,12 +228,13 @@ def add_to_run(run_id: str, *, metrics: dict[str, float], files: list[Path]) -> 
     return True
 
 
-def exists(run_id: str) -> bool:
+def exists(run_id: str, *, experiment_id: str | None = None) -> bool:
     """Whether the tracking store knows this run: a restored cache may name one that it does not."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(client().get_run(run_id).info.lifecycle_stage == "active")
+        info = client().get_run(run_id).info
+        return info.lifecycle_stage == "active" and experiment_id in (None, info.experiment_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
@@ -236,13 +256,24 @@ def _be_quiet_and_quick() -> None:
     """Settings MLflow reads from the environment; what the user set there wins."""
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # What these would say of each retry, the TrackingError says once.
+    for chatty in ("urllib3.connectionpool", "mlflow.system_metrics"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # An unreachable server is reported within seconds, not after seven retries of two minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "5")
+    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "2")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def _unusable(uri: str, reason: str) -> TrackingError:
+    return TrackingError(
+        f"the MLflow store {_without_password(uri)} cannot be used: {reason}; "
+        "start it, or set MLFLOW_TRACKING_URI to another"
+    )
 
 
 def _without_password(uri: str) -> str:
@@ -253,12 +284,14 @@ def _without_password(uri: str) -> str:
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Let no second Ctrl-C stop the last words of a run."""
+    held = (signal.SIGINT, signal.SIGTERM)
     try:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        previous = [signal.signal(number, signal.SIG_IGN) for number in held]
     except ValueError:  # not in the main thread, where no signal arrives
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(held, previous, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,95 @@
+"""How long a new user waits: set-up, `make repro` on a fresh clone, and again with nothing changed.
+
+    python bench/pipeline.py
+
+Clones the committed tree into an empty folder (with ../shared/mnist or $MNIST_MIRROR as the
+mirror), runs `make repro` and then `dvc repro`, and times the start-up of each stage. The package
+installer's cache is used where it is warm; nothing else is. Writes bench/pipeline.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from digits.files import write_json
+from machine import describe
+
+OUT = Path("bench/pipeline.json")
+MIRROR = Path(os.environ.get("MNIST_MIRROR") or "../shared/mnist").resolve()
+STAGES = ("fetch", "prepare", "compose", "train", "evaluate", "selection", "package")
+
+
+def timed(command: list[str], folder: Path, environ: dict[str, str]) -> tuple[float, str]:
+    """Seconds and output of a command that must succeed."""
+    started_s = time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    seconds = time.perf_counter() - started_s
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}")
+    return round(seconds, 2), done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    # The caller's environment must not lend the clone its packages.
+    environ = {
+        key: os.environ[key] for key in os.environ if key not in ("VIRTUAL_ENV", "PYTHONPATH")
+    }
+    with tempfile.TemporaryDirectory(
+        dir=Path.cwd().parent if os.access("..", os.W_OK) else None
+    ) as t:
+        clone = Path(t) / "digits"
+        subprocess.run(["git", "clone", "-q", ".", str(clone)], check=True)
+        environ |= {"MNIST_MIRROR": str(MIRROR), "BENTOML_HOME": f"{t}/bentoml"}
+        set_up_s, _ = timed(["make", ".venv/.ready"], clone, environ)
+        repro_s, output = timed(["make", "repro"], clone, environ)
+        print(output[-1500:])
+        environ["PATH"] = f"{clone}/.venv/bin{os.pathsep}{environ['PATH']}"
+        unchanged = [timed(["dvc", "repro"], clone, environ) for _ in range(5)]
+        assert all("up to date" in output for _, output in unchanged), unchanged[0]
+        imports = {
+            stage: statistics.median(
+                timed(["python", "-c", f"import digits.{stage}"], clone, environ)[0]
+                for _ in range(3)
+            )
+            for stage in STAGES
+        }
+        models = {
+            path.parent.name: json.loads(path.read_text())
+            for path in sorted(clone.glob("reports/*/metrics.json"))
+        }
+        result = {
+            "command": "python bench/pipeline.py",
+            "machine": describe(),
+            "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
+            "set_up_s": set_up_s,
+            "repro_s": repro_s,
+            "set_up_and_repro_s": round(set_up_s + repro_s, 2),
+            "unchanged_repro_s": statistics.median(seconds for seconds, _ in unchanged),
+            "import_s": imports,
+            "train_start_up_s": {
+                name: json.loads((clone / "models" / name / "run.json").read_text())["start_up_s"]
+                for name in models
+            },
+            "test_accuracy": {name: metrics["accuracy"] for name, metrics in models.items()},
+        }
+    write_json(arguments.out, result)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

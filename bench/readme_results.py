@@ -1,0 +1,135 @@
+"""Write the README's picture and result table from the committed figures.
+
+    python bench/readme_results.py
+
+Reads reports/ and, where they exist, bench/overhead.json and bench/pipeline.json. Rewrites what
+is between `<!-- picture -->` and `<!-- /picture -->`, and between `<!-- results -->` and
+`<!-- /results -->`. tests/test_documents.py fails when the README says anything else.
+"""
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from digits.files import replacing
+
+README = Path("README.md")
+# The text of a file by its path in the project; None when there is no such file.
+Reader = Callable[[str], str | None]
+
+
+def from_folder(path: str) -> str | None:
+    """Read a file below the current folder."""
+    file = Path(path)
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def rewrite(readme: str, read: Reader) -> str:
+    """The README with both parts written anew; ValueError when a figure or a marker is missing."""
+    for name, content in (("picture", picture(read)), ("results", results(read))):
+        opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, opened, rest = readme.partition(opening)
+        _, closed, after = rest.partition(closing)
+        if not (opened and closed):
+            raise ValueError(f"README.md must hold <!-- {name} --> and, after it, {closing}")
+        readme = f"{before}{opening}{content}{closing}{after}"
+    return readme
+
+
+def picture(read: Reader) -> str:
+    """The selected model's mistakes."""
+    name = _json(read, "reports/selected.json")["model"]
+    scored = _json(read, f"reports/{name}/metrics.json")
+    caption = (
+        f"What {name} gets wrong: the most confident of its {scored['num_errors']} mistakes in "
+        f"{scored['num_images']:,} test images"
+    )
+    return f"![{caption}](reports/{name}/mistakes.png)\n"
+
+
+def results(read: Reader) -> str:
+    """A row a candidate, the selected one in bold, and what was timed."""
+    selected, data = _json(read, "reports/selected.json"), _json(read, "reports/data.json")
+    overhead = _json(read, "bench/overhead.json", needed=False)
+    pipeline = _json(read, "bench/pipeline.json", needed=False)
+    head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Validation", "Parameters", "Image"]
+    rows = []
+    for candidate in selected["candidates"]:
+        name = candidate["name"]
+        scored = _json(read, f"reports/{name}/metrics.json")
+        row = [
+            name,
+            f"{scored['accuracy']:.2%}",
+            f"{scored['accuracy_low']:.2%} to {scored['accuracy_high']:.2%}",
+            f"{scored['num_errors']:,}",
+            f"{candidate['accuracy']:.2%}",
+            f"{scored['num_parameters']:,}",
+            f"{scored['latency_ms']:.2f} ms",
+        ]
+        if overhead:
+            row.append(_training_time(overhead, name))
+        rows.append([f"**{cell}**" for cell in row] if name == selected["model"] else row)
+    if overhead:
+        head.append("Training")
+    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    stand_in = f", a stand-in for {data['requested']}" if data["fallback"] else ""
+    lines += [
+        "",
+        f"Data: {data['name']}{stand_in}; {data['num_test']:,} test images, {data['num_val']:,} "
+        f"held out for validation, one seed. Selected: {selected['reason']}.",
+    ]
+    return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
+
+
+def _training_time(overhead: dict[str, Any], name: str) -> str:
+    if name not in overhead:
+        return "not timed"
+    return f"{statistics.median(pair['ours_s'] for pair in overhead[name]['pairs']):.0f} s"
+
+
+def _timed(overhead: dict[str, Any], pipeline: dict[str, Any]) -> list[str]:
+    lines = []
+    if overhead:
+        ratios = [
+            f"{name} {entry['ratio']:.2f}"
+            for name, entry in overhead.items()
+            if isinstance(entry, dict) and "ratio" in entry
+        ]
+        lines.append(
+            "Training with Lightning, MLflow and Hydra takes, as a multiple of a bare PyTorch "
+            f"loop's time: {', '.join(ratios)}."
+        )
+    if pipeline:
+        machine = pipeline["machine"]
+        lines.append(
+            f"`make repro` on a fresh clone takes {pipeline['set_up_and_repro_s']:.0f} s with the "
+            f"packages downloaded, with nothing changed {pipeline['unchanged_repro_s']:.1f} s "
+            f"({machine['num_cpus']} cores of {machine['cpu']})."
+        )
+    return lines
+
+
+def _json(read: Reader, path: str, *, needed: bool = True) -> dict[str, Any]:
+    text = read(path)
+    if text is None:
+        if needed:
+            raise ValueError(f"{path} is missing; run `make repro`")
+        return {}
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def main() -> None:
+    try:
+        text = rewrite(README.read_text(encoding="utf-8"), from_folder)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"readme_results: {error}; run from the project's root") from None
+    with replacing(README) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

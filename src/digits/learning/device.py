@@ -1,0 +1,31 @@
+"""What a training computes on, and in what precision."""
+
+from collections.abc import Mapping
+
+import torch
+
+
+def choose_device(*, accelerator: str, precision: str) -> tuple[str, str]:
+    """Lightning's accelerator and precision; `auto` takes what this machine does best.
+
+    Raises ValueError when a GPU is asked for and there is none.
+    """
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ValueError(
+            "trainer=gpu needs a CUDA GPU and torch sees none here; use trainer=auto, or see "
+            "`nvidia-smi`"
+        )
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        fast = accelerator == "gpu" or computes_bfloat16(torch.cpu.get_capabilities())
+        precision = "bf16-mixed" if fast else "32-true"
+    return accelerator, precision
+
+
+def computes_bfloat16(processor: Mapping[str, object]) -> bool:
+    """Whether a processor of these capabilities has instructions for bfloat16.
+
+    Without them bfloat16 is emulated, several times slower than float32.
+    """
+    return any(processor.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

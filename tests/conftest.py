@@ -1,0 +1,36 @@
+"""Fixtures that several test modules share: made once for all of them."""
+
+import multiprocessing.forkserver
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from training_fixtures import PRELOADED, TINY, Project, forked, make_project
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> Iterator[None]:
+    """Begin to load what trainings need, in the background."""
+    # One thread: the machine is busy with other tests, and threads that wait for each other crawl.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    forked.set_forkserver_preload(PRELOADED)
+    multiprocessing.forkserver.ensure_running()
+    yield
+    del os.environ["OMP_NUM_THREADS"]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, forkserver: None) -> Project:
+    """The project that tests share; each writes to its own `out`."""
+    return make_project(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="session")
+def trained(project: Project) -> Project:
+    """The project after one training, whose results are in `trained`."""
+    # It ends before the default interval would have come round twice.
+    often = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.3"}
+    training = project.train(*TINY, "out=trained", **often)
+    assert training.ended() == 0, training.said()
+    return project

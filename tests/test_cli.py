@@ -1,0 +1,134 @@
+"""`digits predict` and `digits summary`, as typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from digits.cli import main
+from digits.package import assemble
+from digits.reading.normalize import read_frame
+from digits.reading.predictor import IDENTITY, Predictor
+from serving_fixtures import METRICS, SELECTED, drawing, write_bundle
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a packaged model, and two images."""
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "bundle", seed=1)
+    lineage = {"name": "tiny", "data_digest": "sha256:0", "metrics": METRICS}
+    lineage |= {key: SELECTED[key] for key in ("version", "run_id", "git_commit")}
+    assemble(bundle=tmp_path / "bundle", lineage=lineage, served=tmp_path / "served")
+    (tmp_path / "one.png").write_bytes(drawing())
+    (tmp_path / "two.png").write_bytes(drawing(tilt=9, mode="RGBA"))
+    return tmp_path
+
+
+def digits(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def test_each_file_is_answered_on_a_line_of_its_own(project: Path) -> None:
+    result = digits("predict", "one.png", "two.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    predictor = Predictor.open(project / "served")
+    for line, name in zip(lines, ("one.png", "two.png"), strict=True):
+        (answer,) = predictor.answers(read_frame((project / name).read_bytes())[None])
+        confidence = f"{answer['confidence']:.1%}"
+        assert line.split() == [name, str(answer["digit"]), confidence]
+
+
+def test_json_is_the_services_own_answer_and_the_files_name(project: Path) -> None:
+    result = digits("predict", "--json", "one.png")
+    answer = json.loads(result.stdout)
+    assert answer.pop("file") == "one.png"
+    assert list(answer) == ["digit", "confidence", "probabilities", "model"]
+    (expected,) = Predictor.open(project / "served").answers(read_frame(drawing())[None])
+    assert {key: answer[key] for key in expected} == expected
+    lineage = json.loads((project / "served/lineage.json").read_text())
+    assert answer["model"] == {key: lineage[key] for key in IDENTITY}
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_answered(project: Path) -> None:
+    (project / "text.txt").write_text("no image")
+    (project / "folder").mkdir()
+    names = ("gone.png", "text.txt", "folder", "one.png")
+    result = digits("predict", *names)
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["one.png"]
+    complaints = result.stderr.splitlines()
+    assert [line.partition(":")[0] for line in complaints] == ["gone.png", "text.txt", "folder"]
+    assert "No such file" in complaints[0]
+    assert "send a PNG, JPEG" in complaints[1]
+
+
+def test_a_bundle_can_be_asked_before_it_is_packaged(project: Path) -> None:
+    result = digits("predict", "--json", "--model", "bundle", "one.png")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["model"] == dict.fromkeys(IDENTITY)
+
+
+def test_nothing_packaged_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = digits("predict", "one.png")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: served/model.json is missing: served is no bundle; run `dvc repro`\n"
+    )
+
+
+def test_a_damaged_package_is_said_in_one_sentence(project: Path) -> None:
+    (project / "served/lineage.json").write_text("{")
+    result = digits("predict", "one.png")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "served/lineage.json is damaged" in result.stderr
+
+
+def test_a_summary_before_any_run_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = digits("summary")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: reports/selected.json is missing; run `make repro`\n"
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    metrics = {"accuracy": 0.995, "accuracy_low": 0.994, "accuracy_high": 0.996}
+    files = {
+        "reports/selected.json": SELECTED,
+        "reports/tiny/metrics.json": {**metrics, "num_images": 10_000, "latency_ms": 0.08},
+        "models/tiny/run.json": {"train_s": 41.4, "trainer": "cpu bf16-mixed"},
+        "reports/data.json": {"name": "x", "requested": "mnist", "fallback": fallback},
+    }
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps(content))
+    result = digits("summary")
+    assert result.exit_code == 0
+    for part in (
+        "tiny, version 3",
+        "the only one",
+        "99.50% of 10,000 test images (95 % interval 99.40% to 99.60%)",
+        "41 s to train on cpu bf16-mixed, 0.08 ms to read one image",
+        "make serve",
+    ):
+        assert part in result.stdout
+    assert ("mnist could not be fetched" in result.stdout) is fallback
+
+
+def test_every_command_says_what_it_does() -> None:
+    for words in (("--help",), ("predict", "-h"), ("summary", "-h")):
+        result = digits(*words)
+        assert result.exit_code == 0
+        assert "Usage:" in result.stdout
+    assert "No such command" in digits("predcit").stderr

@@ -1,0 +1,140 @@
+"""What evaluate writes of a bundle and of test images, and what it says when they are not there."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from digits import evaluate
+from digits.reading.predictor import Predictor
+from drawn import drawn_set
+from serving_fixtures import write_bundle
+
+NUM = 41
+
+# MLflow's SQL store asks SQLAlchemy for something that it no longer recommends.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+
+
+def make_model(model: Path) -> Path:
+    """A model of random weights, whose run is in no MLflow store."""
+    write_bundle(model / "bundle", seed=0)
+    meta = json.loads((model / "bundle/model.json").read_text())
+    (model / "bundle/model.json").write_text(json.dumps(meta | {"num_parameters": 7840}))
+    (model / "run.json").write_text(json.dumps({"run_id": "0" * 32}))
+    return model
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], Path]:
+    """The folder, the metrics and the test images of one evaluation."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    images_NHW, labels_N = drawn_set(NUM, seed=3)
+    np.savez(folder / "test.npz", images=images_NHW, labels=labels_N)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'empty.db'}")
+        metrics = evaluate.run(
+            model=make_model(folder / "model"), test=folder / "test.npz", report=folder / "report"
+        )
+    return folder, metrics, folder / "test.npz"
+
+
+def test_the_metrics_are_those_of_the_bundles_own_answers(
+    evaluated: tuple[Path, dict[str, Any], Path],
+) -> None:
+    folder, metrics, test = evaluated
+    assert metrics == json.loads((folder / "report/metrics.json").read_text())
+    with np.load(test) as arrays:
+        predictor = Predictor.open(folder / "model/bundle")
+        hits_N = predictor.probabilities(arrays["images"]).argmax(axis=1) == arrays["labels"]
+    assert metrics["num_images"] == NUM
+    assert metrics["accuracy"] == hits_N.mean()
+    assert metrics["num_errors"] == NUM - hits_N.sum()
+    assert metrics["accuracy_by_half"] == {
+        "first_half": hits_N[:21].mean(),
+        "second_half": hits_N[21:].mean(),
+    }
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+    assert sum(row["num"] for row in metrics["per_class"].values()) == NUM
+    assert list(metrics["per_class"]) == [str(digit) for digit in range(10)]
+    assert metrics["num_parameters"] == 7840
+    assert metrics["onnx_bytes"] == (folder / "model/bundle/model.onnx").stat().st_size
+    assert metrics["latency_ms"] > 0
+    assert metrics["images_per_s"] > 0
+
+
+def test_the_confusion_table_has_a_line_an_image(
+    evaluated: tuple[Path, dict[str, Any], Path],
+) -> None:
+    folder, metrics, test = evaluated
+    with (folder / "report/confusion.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with np.load(test) as arrays:
+        assert [int(row["actual"]) for row in rows] == arrays["labels"].tolist()
+    right = sum(row["actual"] == row["predicted"] for row in rows)
+    assert right == round(metrics["accuracy"] * NUM)
+
+
+def test_the_pictures_are_pictures_and_the_same_each_time(
+    evaluated: tuple[Path, dict[str, Any], Path], tmp_path: Path
+) -> None:
+    folder, _, test = evaluated
+    with np.load(test) as arrays:
+        images_NHW, labels_N = arrays["images"], arrays["labels"]
+    predictor = Predictor.open(folder / "model/bundle")
+    probabilities_NK = predictor.probabilities(images_NHW)
+    drawn = evaluate._draw(tmp_path, predictor, images_NHW, labels_N, probabilities_NK)
+    assert {path.name for path in drawn} == {"confusion.png", "mistakes.png"}
+    for path in drawn:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.read_bytes() == (folder / "report" / path.name).read_bytes()
+
+
+def test_a_model_without_a_mistake_is_drawn_too(
+    evaluated: tuple[Path, dict[str, Any], Path], tmp_path: Path
+) -> None:
+    folder, _, test = evaluated
+    with np.load(test) as arrays:
+        images_NHW, labels_N = arrays["images"], arrays["labels"]
+    predictor = Predictor.open(folder / "model/bundle")
+    drawn = evaluate._draw(tmp_path, predictor, images_NHW, labels_N, np.eye(10)[labels_N])
+    assert all(path.stat().st_size > 0 for path in drawn)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "sentence"),
+    [
+        ("test.npz", None, r"test.npz is missing; run `dvc repro prepare`"),
+        ("test.npz", b"PK\x03\x04", r"test.npz is damaged .*dvc repro -f prepare"),
+        ("model/run.json", None, r"run.json is missing; run `dvc repro train@model`"),
+        ("model/run.json", b"{}", r"run.json is damaged .*dvc repro -f train@model"),
+        ("model/bundle/model.onnx", None, r"model.onnx is missing"),
+        ("model/bundle/model.onnx", b"no", r"model.onnx is damaged"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named_and_nothing_is_written(
+    tmp_path: Path, path: str, content: bytes | None, sentence: str
+) -> None:
+    make_model(tmp_path / "model")
+    np.savez(tmp_path / "test.npz", images=np.zeros((1, 28, 28), np.uint8), labels=np.zeros(1))
+    if content is None:
+        (tmp_path / path).unlink()
+    else:
+        (tmp_path / path).write_bytes(content)
+    report = tmp_path / "report"
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        evaluate.run(model=tmp_path / "model", test=tmp_path / "test.npz", report=report)
+    assert not report.exists()
+
+
+def test_test_images_of_another_kind_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "test.npz", pictures=np.zeros((1, 28, 28), np.uint8))
+    assert zipfile.is_zipfile(tmp_path / "test.npz")
+    with pytest.raises(ValueError, match=r"test.npz is damaged"):
+        evaluate.run(
+            model=make_model(tmp_path / "model"), test=tmp_path / "test.npz", report=tmp_path
+        )

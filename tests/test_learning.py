@@ -1,0 +1,300 @@
+"""Networks, augmentation, batches, schedules, export and calibration, each on its own.
+
+B batch, N images, H/W pixels, K classes.
+"""
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+with warnings.catch_warnings():
+    # Lightning and the ONNX exporter warn, while they are imported, of what they use of others.
+    warnings.simplefilter("ignore")
+    import torch
+    from torch import Tensor
+
+    from digits.learning import device
+    from digits.learning.augment import Affine, NoAugment
+    from digits.learning.calibration import fit_temperature
+    from digits.learning.data import Batches, DigitsDataModule, epoch_seed
+    from digits.learning.export import check_parity, to_onnx
+    from digits.learning.images import sheet
+    from digits.learning.models import ConvNet, Mlp, Network, num_parameters
+    from digits.learning.schedules import constant, one_cycle
+from training_fixtures import make_project
+
+
+def drawn_from(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def frames(num: int, *, size: int = 28, seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, (num, size, size), generator=drawn_from(seed), dtype=torch.uint8)
+
+
+def tiny_network(*, seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return Network(Mlp(image_size=28, num_classes=10, hidden=[16]), mean=0.13, std=0.31).eval()
+
+
+AFFINE = Affine(rotate_deg=12, scale=0.1, shear=0.12, shift_px=2)
+
+
+def test_the_networks_have_the_parameters_that_their_files_claim() -> None:
+    mlp = Mlp(image_size=28, num_classes=10, hidden=[128, 128])
+    cnn = ConvNet(image_size=28, num_classes=10, widths=[32, 32, 48, 64, 96])
+    assert (num_parameters(mlp), num_parameters(cnn)) == (118_282, 115_968)
+    for name, network in (("mlp", mlp), ("cnn", cnn)):
+        described = Path(__file__).parent.parent / f"conf/model/{name}.yaml"
+        assert f"# {num_parameters(network):,} parameters" in described.read_text()
+
+
+@pytest.mark.parametrize("size", [8, 28, 29, 32])
+def test_a_network_answers_frames_of_any_size_it_is_made_for(size: int) -> None:
+    for body in (
+        Mlp(image_size=size, num_classes=7, hidden=[16]),
+        ConvNet(image_size=size, num_classes=7, widths=[4, 4, 4, 4, 4]),
+    ):
+        network = Network(body, mean=0.1, std=0.3)
+        assert network(frames(3, size=size)).shape == (3, 7)
+
+
+def test_frames_are_standardised_inside_the_network() -> None:
+    network = Network(torch.nn.Flatten(), mean=0.25, std=0.5)
+    ink = torch.full((1, 2, 2), 255, dtype=torch.uint8)
+    torch.testing.assert_close(network(ink), torch.full((1, 4), (1 - 0.25) / 0.5))
+
+
+def test_a_convnet_of_other_than_five_widths_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"widths must be five numbers, got \[8, 8\]"):
+        ConvNet(image_size=28, num_classes=10, widths=[8, 8])
+
+
+def test_an_affine_change_keeps_shape_and_range() -> None:
+    images_B1HW = torch.rand(16, 1, 28, 28, generator=drawn_from(0))
+    changed = AFFINE(images_B1HW, drawn_from(1))
+    assert changed.shape == images_B1HW.shape
+    assert changed.dtype == images_B1HW.dtype
+    assert float(changed.min()) >= 0
+    assert float(changed.max()) <= 1
+
+
+def test_an_affine_change_of_nothing_is_the_identity() -> None:
+    images_B1HW = torch.rand(4, 1, 28, 28, generator=drawn_from(0))
+    still = Affine(rotate_deg=0, scale=0, shear=0, shift_px=0)
+    torch.testing.assert_close(still(images_B1HW, drawn_from(1)), images_B1HW, atol=1e-5, rtol=0)
+    assert NoAugment()(images_B1HW, drawn_from(1)) is images_B1HW
+
+
+def test_each_image_of_a_batch_is_changed_differently_as_the_generator_says() -> None:
+    same_B1HW = torch.rand(1, 1, 28, 28, generator=drawn_from(0)).expand(8, 1, 28, 28)
+    changed = AFFINE(same_B1HW, drawn_from(1))
+    assert len({image.numpy().tobytes() for image in changed}) == 8
+    assert torch.equal(changed, AFFINE(same_B1HW, drawn_from(1)))
+    assert not torch.equal(changed, AFFINE(same_B1HW, drawn_from(2)))
+
+
+def test_a_shift_moves_ink_by_at_most_the_pixels_it_names() -> None:
+    dot_B1HW = torch.zeros(200, 1, 29, 29)
+    dot_B1HW[:, :, 14, 14] = 1
+    moved = Affine(rotate_deg=0, scale=0, shear=0, shift_px=3)(dot_B1HW, drawn_from(0))[:, 0]
+    places = torch.arange(29.0)
+    across = (moved.sum(1) @ places) / moved.sum((1, 2)) - 14
+    assert 2.5 < float(across.abs().max()) <= 3.001
+
+
+def test_a_scale_that_could_turn_images_inside_out_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"augment.scale must be in \[0, 1\), got 1.5"):
+        Affine(rotate_deg=0, scale=1.5, shear=0, shift_px=0)
+
+
+def test_an_epoch_shows_each_image_at_most_once_and_drops_the_short_last_batch() -> None:
+    numbers_N = torch.arange(23)
+    batches = Batches(
+        numbers_N,
+        numbers_N,
+        batch_size=5,
+        order=lambda num: torch.randperm(num, generator=drawn_from(3)),
+    )
+    seen = [labels_B for _, labels_B in batches]
+    assert [len(labels_B) for labels_B in seen] == [5, 5, 5, 5]
+    assert len(batches) == 4
+    assert len(set(torch.cat(seen).tolist())) == 20
+
+
+def test_batches_keep_images_and_labels_together() -> None:
+    frames_NHW = torch.arange(12, dtype=torch.uint8).reshape(12, 1, 1)
+    order = torch.tensor([7, 2, 9, 4, 0, 11, 1, 3, 5, 6, 8, 10])
+    for frames_BHW, labels_B in Batches(
+        frames_NHW, torch.arange(12), batch_size=4, order=lambda num: order
+    ):
+        assert frames_BHW.flatten().tolist() == labels_B.tolist()
+
+
+def test_validation_sees_every_image_once_in_order() -> None:
+    numbers_N = torch.arange(23)
+    batches = Batches(numbers_N, numbers_N, batch_size=5)
+    assert torch.cat([labels_B for _, labels_B in batches]).tolist() == list(range(23))
+    assert len(batches) == 5
+
+
+def test_the_order_differs_by_epoch_and_by_seed_and_never_otherwise(tmp_path: Path) -> None:
+    project = make_project(tmp_path, num_train=40, num_val=10)
+
+    def order(*, seed: int, epoch: int) -> list[int]:
+        data = DigitsDataModule(project.folder / "data/prepared", batch_size=10, seed=seed)
+        data.setup("fit")
+        data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        return [
+            int(frame.sum()) for frames_BHW, _ in data.train_dataloader() for frame in frames_BHW
+        ]
+
+    assert order(seed=1, epoch=0) == order(seed=1, epoch=0)
+    assert order(seed=1, epoch=0) != order(seed=1, epoch=1)
+    assert order(seed=1, epoch=0) != order(seed=2, epoch=0)
+    assert sorted(order(seed=1, epoch=0)) == sorted(order(seed=2, epoch=5))
+
+
+def test_seeds_of_neighbouring_epochs_and_seeds_are_all_different() -> None:
+    assert len({epoch_seed(seed, epoch) for seed in range(20) for epoch in range(20)}) == 400
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda path: path.unlink(), FileNotFoundError, "is missing; run `dvc repro prepare`"),
+        (lambda path: path.write_bytes(path.read_bytes()[:999]), ValueError, "is damaged"),
+    ],
+)
+def test_prepared_images_that_cannot_be_read_are_named(
+    damage: object, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    prepared = make_project(tmp_path, num_train=20, num_val=10).folder / "data/prepared"
+    damage(prepared / "train.npz")  # type: ignore[operator]
+    with pytest.raises(error, match=f"train.npz {message}"):
+        DigitsDataModule(prepared, batch_size=10, seed=1).setup("fit")
+
+
+def rates(schedule: object, total_steps: int, **options: float) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = schedule(optimizer, total_steps=total_steps, **options)  # type: ignore[operator]
+    seen = []
+    for _ in range(total_steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+def test_one_cycle_goes_up_to_the_rate_for_its_share_of_the_steps_and_down_to_nothing() -> None:
+    seen = rates(one_cycle, 101, warmup=0.25)
+    assert max(seen) == pytest.approx(0.5, rel=1e-2)
+    assert 23 <= seen.index(max(seen)) <= 26
+    assert seen[-1] < 1e-4
+    assert rates(constant, 5) == [0.5] * 5
+
+
+@pytest.mark.parametrize("total_steps", range(1, 9))
+def test_one_cycle_can_be_as_short_as_one_step(total_steps: int) -> None:
+    assert max(rates(one_cycle, total_steps, warmup=0.25)) == pytest.approx(0.5)
+
+
+def test_a_warm_up_that_takes_all_the_steps_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"schedule.warmup must be in \[0, 1\), got 1"):
+        rates(one_cycle, 10, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def exported() -> tuple[Network, bytes]:
+    network = tiny_network()
+    return network, to_onnx(network, image_size=28)
+
+
+def test_onnx_runtime_answers_as_torch_does_for_any_number_of_frames(
+    exported: tuple[Network, bytes],
+) -> None:
+    network, model = exported
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for num in (1, 2, 7):
+        frames_BHW = frames(num, seed=num)
+        (logits_BK,) = session.run(None, {"frames": frames_BHW.numpy()})
+        np.testing.assert_allclose(logits_BK, network(frames_BHW).detach().numpy(), atol=1e-4)
+    np.testing.assert_array_equal(
+        check_parity(network, model, frames(7, seed=7).numpy()), logits_BK
+    )
+
+
+def test_the_exported_bytes_depend_on_the_weights_alone(exported: tuple[Network, bytes]) -> None:
+    _, model = exported
+    assert to_onnx(tiny_network(), image_size=28) == model
+    assert to_onnx(tiny_network(seed=1), image_size=28) != model
+    # Neither stack traces nor the paths in them are in what is published.
+    assert b".py" not in model
+    assert str(Path(__file__).parent.parent).encode() not in model
+
+
+def test_an_export_that_answers_otherwise_is_refused(exported: tuple[Network, bytes]) -> None:
+    _, model = exported
+    with pytest.raises(ValueError, match=r"disagree by .* the export is wrong, nothing was wri"):
+        check_parity(tiny_network(seed=1), model, frames(4).numpy())
+
+
+def test_an_export_that_answers_no_number_is_refused(exported: tuple[Network, bytes]) -> None:
+    _, model = exported
+    broken = tiny_network()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="disagree by nan"):
+        check_parity(broken, model, frames(4).numpy())
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_a_known_temperature_is_recovered(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    calibrated_NK = rng.normal(0, 2, (20_000, 10))
+    # The largest of logits plus Gumbel noise is a draw from their softmax.
+    labels_N = (calibrated_NK + rng.gumbel(size=calibrated_NK.shape)).argmax(1).astype(np.uint8)
+    logits_NK = (calibrated_NK * temperature).astype(np.float32)
+    assert fit_temperature(logits_NK, labels_N) == pytest.approx(temperature, rel=0.04)
+
+
+def test_a_sheet_shows_ink_dark_on_white() -> None:
+    images_NHW = np.zeros((3, 4, 4), np.uint8)
+    images_NHW[0] = 255
+    picture = sheet(images_NHW, columns=2)
+    assert picture.shape == (2 * 6 + 2, 2 * 6 + 2)
+    assert picture.dtype == np.uint8
+    assert (picture[2:6, 2:6] == 0).all()
+    assert (picture[2:6, 8:12] == 255).all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_auto_takes_the_cpu_where_there_is_no_gpu_and_gpu_is_refused() -> None:
+    accelerator, precision = device.choose_device(accelerator="auto", precision="auto")
+    fast = device.computes_bfloat16(torch.cpu.get_capabilities())
+    assert (accelerator, precision) == ("cpu", "bf16-mixed" if fast else "32-true")
+    with pytest.raises(ValueError, match="trainer=gpu needs a CUDA GPU and torch sees none here"):
+        device.choose_device(accelerator="gpu", precision="bf16-mixed")
+    assert device.choose_device(accelerator="cpu", precision="64-true") == ("cpu", "64-true")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_auto_takes_a_gpu_with_bfloat16_where_there_is_one() -> None:
+    assert device.choose_device(accelerator="auto", precision="auto") == ("gpu", "bf16-mixed")
+
+
+@pytest.mark.parametrize(
+    ("processor", "fast"),
+    [
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True, "avx2": True}, True),
+        ({"avx2": True, "avx512_bf16": False}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_for_processors_that_have_it(processor: dict[str, object], fast: bool) -> None:
+    assert device.computes_bfloat16(processor) is fast

@@ -1,0 +1,210 @@
+"""A tiny project to train in, and trainings in processes of their own that start without delay.
+
+Importing torch, Lightning and MLflow takes ten seconds, so one process imports them and every
+training is forked from it: the real `main`, with its own signals, limits, output and exit status.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drawn import drawn_set
+
+ROOT = Path(__file__).parent.parent
+PRELOADED = [
+    "digits.learning.session",
+    "digits.reporting.figures",
+    "mlflow.data",
+    "mlflow.onnx",
+    # What these import when they are first used.
+    "git",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "onnxscript.evaluator",
+    "torch.export._trace",
+    "torch.onnx._internal.exporter._compat",
+]
+# Small enough to take a second, with batch statistics and augmentation as the real one.
+TINY = (
+    "model=cnn",
+    "model.network.widths=[8,8,8,8,8]",
+    "training.epochs=4",
+    "training.batch_size=16",
+    "seed=1",
+)
+PATIENCE_S = 90
+forked = multiprocessing.get_context("forkserver")
+
+
+@dataclass
+class Training:
+    """A training in a process of its own."""
+
+    process: ForkServerProcess
+    stdout: Path
+    stderr: Path
+
+    def ended(self) -> int:
+        """Wait for its exit status; negative for a signal that it did not survive."""
+        self.process.join(PATIENCE_S)
+        assert self.process.exitcode is not None, f"still running\n{self.said()}"
+        return self.process.exitcode
+
+    def reached(self, text: str) -> "Training":
+        """Wait until it has printed a text."""
+        until_s = time.monotonic() + PATIENCE_S
+        while text not in self.stdout.read_text():
+            assert self.process.is_alive(), f"ended before {text!r}\n{self.said()}"
+            assert time.monotonic() < until_s, f"no {text!r}\n{self.said()}"
+            time.sleep(0.005)
+        return self
+
+    def signalled(self, number: int) -> int:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+        return self.ended()
+
+    def said(self) -> str:
+        return self.stdout.read_text() + self.stderr.read_text()
+
+    def complaint(self) -> str:
+        """The one line on the standard error output."""
+        lines = self.stderr.read_text().splitlines()
+        assert len(lines) == 1, self.said()
+        return lines[0]
+
+
+@dataclass
+class Project:
+    """A folder with conf/, params.yaml and prepared images."""
+
+    folder: Path
+    started: int = 0
+
+    def train(self, *overrides: str, largest_file: int | None = None, **env: str) -> Training:
+        """Start `python -m digits.train OVERRIDES` in the project's folder."""
+        self.started += 1
+        logs = [self.folder / f"{self.started}.{name}" for name in ("out", "err")]
+        for log in logs:
+            log.touch()
+        process = forked.Process(
+            target=_train, args=(str(self.folder), overrides, env, *map(str, logs), largest_file)
+        )
+        process.start()
+        return Training(process, *logs)
+
+    def bundle(self, out: str) -> dict[str, bytes]:
+        """The files of the bundle in an output folder; empty where there is none."""
+        folder = self.folder / out / "bundle"
+        return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+    def run_id(self, out: str) -> str:
+        run_id: str = json.loads((self.folder / out / "run.json").read_text())["run_id"]
+        return run_id
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+
+def mlflow_client(tracking_uri: str) -> Any:
+    """MLflow's own client, to see what was logged."""
+    with warnings.catch_warnings():
+        # MLflow's modules warn while they are imported, of what they use of other packages.
+        warnings.simplefilter("ignore")
+        from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
+        from mlflow.tracking import MlflowClient
+    return MlflowClient(tracking_uri)
+
+
+def make_project(folder: Path, *, num_train: int = 640, num_val: int = 100) -> Project:
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    train_images, train_labels = drawn_set(num_train, seed=0)
+    val_images, val_labels = drawn_set(num_val, seed=1)
+    prepared = folder / "data/prepared"
+    prepared.mkdir(parents=True)
+    np.savez(
+        prepared / "train.npz",
+        train_images=train_images,
+        train_labels=train_labels,
+        val_images=val_images,
+        val_labels=val_labels,
+    )
+    facts = {
+        "name": "drawn",
+        "fallback": False,
+        "digest": f"sha256:{hashlib.sha256(train_images.tobytes()).hexdigest()}",
+        "classes": list(range(10)),
+        "image_size": 28,
+        "num_train": num_train,
+        "num_val": num_val,
+        "mean": 0.13,
+        "std": 0.31,
+    }
+    (prepared / "data.json").write_text(json.dumps(facts))
+    return Project(folder)
+
+
+def stored_run(project: Project, run_id: str, tracking_uri: str | None = None) -> Any:
+    """A run as MLflow has it."""
+    return mlflow_client(tracking_uri or project.tracking_uri).get_run(run_id)
+
+
+def steps(project: Project, run_id: str, tracking_uri: str | None = None) -> list[int]:
+    """The steps at which the run has a validation accuracy, each as often as it was logged."""
+    client = mlflow_client(tracking_uri or project.tracking_uri)
+    return sorted(point.step for point in client.get_metric_history(run_id, "val_accuracy"))
+
+
+def checkpoints(project: Project) -> dict[str, Path]:
+    """The MLflow run of each training that can be gone on with, and where its checkpoint is."""
+    states = (project.folder / "checkpoints").glob("*/run.json")
+    return {json.loads(path.read_text())["run_id"]: path.parent / "last.ckpt" for path in states}
+
+
+def interrupted_run(project: Project, before: dict[str, Path]) -> str:
+    """The run of the one training interrupted since."""
+    (run_id,) = checkpoints(project).keys() - before.keys()
+    return run_id
+
+
+def status_of_latest(project: Project) -> str:
+    """The state of the run that was started last."""
+    client = mlflow_client(project.tracking_uri)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    return str(client.search_runs([experiment.experiment_id], max_results=1)[0].info.status)
+
+
+def _train(
+    folder: str,
+    overrides: tuple[str, ...],
+    env: dict[str, str],
+    stdout: str,
+    stderr: str,
+    largest_file: int | None,
+) -> None:
+    for descriptor, log in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), descriptor)
+    os.chdir(folder)
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]
+    os.environ.update(env)
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    sys.argv = ["train", *overrides]
+    from digits import train
+
+    train.main()
