@@ -277,8 +277,8 @@ def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
         run = story.mlflow.get_run(checkout.json(f"models/{model}/run.json")["run_id"])
         assert run.info.status == "FINISHED"
         accuracy = checkout.json(f"reports/{model}/metrics.json")["accuracy"]
-        assert run.data.metrics["test.accuracy"] == accuracy
-        assert "test.per_class.7.recall" in run.data.metrics
+        assert run.data.metrics["test/accuracy"] == accuracy
+        assert "test_per_class/7.recall" in run.data.metrics
         names = {entry.path for entry in story.mlflow.list_artifacts(run.info.run_id)}
         assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle"}
     version = story.mlflow.get_model_version("digits", str(story.crowned[1]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import warnings
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from PIL import Image
 
 from digits.reading.predictor import Predictor
-from digits.runs import lineage, reachable, tracking
+from digits.runs import interrupts, lineage, reachable, tracking
 from drawn import drawn_set
 from training_fixtures import Project, mlflow_client
 
@@ -167,6 +168,25 @@ def test_runs_are_kept_in_the_projects_root_unless_told_otherwise(
     assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://runs.example")
     assert tracking.tracking_uri() == "https://runs.example"
+
+
+def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_a_second_does_not() -> None:
+    done: list[int] = []
+
+    def write(*, interrupted: int) -> None:
+        done.clear()
+        with interrupts.deferred():
+            for number in range(interrupted):
+                signal.raise_signal(signal.SIGINT)
+                done.append(number)
+
+    for times in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            write(interrupted=times)
+        assert done == [0]
+    with interrupts.ignored():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_settings_are_flattened_to_one_parameter_a_key() -> None:

@@ -51,7 +51,7 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
 
     logged = tracking.add_to_run(
         run_id,
-        metrics={f"test.{name}": value for name, value in tracking.flatten(metrics).items()},
+        metrics={_metric_name(name): value for name, value in tracking.flatten(metrics).items()},
         files=[report / "metrics.json", *pictures],
     )
     if not logged:
@@ -111,6 +111,12 @@ def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[s
         "latency_ms": round(median_s(images_NHW[:1], 200) * 1000, 4),
         "images_per_s": round(len(batch_BHW) / median_s(batch_BHW, 20)),
     }
+
+
+def _metric_name(name: str) -> str:
+    """A name that MLflow's pages group by what stands before the slash."""
+    group, _, rest = name.partition("per_class.")
+    return f"test_per_class/{rest}" if rest else f"test/{group}"
 
 
 def _read_test(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

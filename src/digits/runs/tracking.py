@@ -9,7 +9,6 @@ MLflow takes seconds to import, so it is imported when a run starts, not when a 
 import contextlib
 import logging
 import os
-import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from digits.runs import interrupts
 from digits.runs.reachable import why_silent
 
 if TYPE_CHECKING:
@@ -50,12 +50,16 @@ def client() -> "MlflowClient":
 
 @contextlib.contextmanager
 def talking_to_server() -> Iterator[None]:
-    """Turn what MLflow raises when its store cannot be used into a TrackingError."""
+    """Turn what MLflow raises when its store cannot be used into a TrackingError.
+
+    A signal that asks to stop waits for the end of the block.
+    """
     import mlflow.exceptions
     import sqlalchemy.exc
 
     try:
-        yield
+        with interrupts.deferred():
+            yield
     except (mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
         # A server that is gone is told of in fewer words than by the client's last retry.
         reason = why_silent(tracking_uri()) or str(error).strip().splitlines()[0]
@@ -184,20 +188,19 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
 
     mlflow.set_tracking_uri(tracking_uri())
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-    with talking_to_server():
-        if mlflow.get_experiment_by_name(experiment) is None and tracking_uri().startswith(
-            "sqlite"
-        ):
-            # Beside the database, so that both are found from any folder.
-            mlflow.create_experiment(experiment, Path("mlartifacts").resolve().as_uri())
-        experiment_id = mlflow.set_experiment(experiment).experiment_id
-        # MLflow refuses to go on with a run of another experiment than the one that is set.
-        known = resume if resume and exists(resume, experiment_id=experiment_id) else None
-        active = mlflow.start_run(
-            run_id=known, run_name=None if known else name, tags=tags, log_system_metrics=True
-        )
     status = "KILLED"  # by a signal or an exit, unless one of these is reached
     try:
+        with talking_to_server():
+            if mlflow.get_experiment_by_name(experiment) is None and tracking_uri().startswith(
+                "sqlite"
+            ):
+                # Beside the database, so that both are found from any folder.
+                mlflow.create_experiment(experiment, Path("mlartifacts").resolve().as_uri())
+            experiment_id = mlflow.set_experiment(experiment).experiment_id
+            # MLflow refuses to go on with a run of another experiment than the one that is set.
+            known = resume if resume and exists(resume, experiment_id=experiment_id) else None
+            run_name = None if known else name
+            active = mlflow.start_run(known, run_name=run_name, tags=tags, log_system_metrics=True)
         yield Run(run_id=active.info.run_id, experiment=experiment)
         status = "FINISHED"
     except Exception:
@@ -206,7 +209,7 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
     finally:
         # A second Ctrl-C, or a server gone, must not hide why the block ended.
         hidden = () if status == "FINISHED" else (Exception,)
-        with contextlib.suppress(*hidden), _interrupts_held(), talking_to_server():
+        with contextlib.suppress(*hidden), interrupts.ignored(), talking_to_server():
             mlflow.end_run(status)
 
 
@@ -279,19 +282,3 @@ def _unusable(uri: str, reason: str) -> TrackingError:
 def _without_password(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let no second Ctrl-C stop the last words of a run."""
-    held = (signal.SIGINT, signal.SIGTERM)
-    try:
-        previous = [signal.signal(number, signal.SIG_IGN) for number in held]
-    except ValueError:  # not in the main thread, where no signal arrives
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in zip(held, previous, strict=True):
-            signal.signal(number, handler)
