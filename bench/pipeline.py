@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mlflow.tracking import MlflowClient
+
 from digits.files import write_json
 from machine import describe
 
@@ -39,6 +41,24 @@ def timed(command: list[str], folder: Path, environ: dict[str, str]) -> tuple[fl
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}")
     return round(seconds, 2), done.stdout
+
+
+def train_start_up_s(clone: Path, environ: dict[str, str]) -> float:
+    """Seconds from the start of a training's process to its first step.
+
+    Told from when MLflow got the first epoch's metrics, less the epoch: so the first validation
+    and checkpoint are counted as well.
+    """
+    starts = []
+    for _ in range(3):
+        started = time.time()
+        command = "python -m digits.train model=cnn training.epochs=1 resume=false out=start_up"
+        timed(command.split(), clone, environ | {"MLFLOW_EXPERIMENT_NAME": "start-up"})
+        run_id = json.loads((clone / "start_up" / "run.json").read_text())["run_id"]
+        client = MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
+        (epoch,) = client.get_metric_history(run_id, "epoch_s")
+        starts.append(epoch.timestamp / 1000 - epoch.value - started)
+    return round(statistics.median(starts), 2)
 
 
 def main() -> None:
@@ -68,6 +88,7 @@ def main() -> None:
             )
             for stage in STAGES
         }
+        start_up_s = train_start_up_s(clone, environ)
         models = {
             path.parent.name: json.loads(path.read_text())
             for path in sorted(clone.glob("reports/*/metrics.json"))
@@ -81,10 +102,7 @@ def main() -> None:
             "set_up_and_repro_s": round(set_up_s + repro_s, 2),
             "unchanged_repro_s": statistics.median(seconds for seconds, _ in unchanged),
             "import_s": imports,
-            "train_start_up_s": {
-                name: json.loads((clone / "models" / name / "run.json").read_text())["start_up_s"]
-                for name in models
-            },
+            "train_start_up_s": start_up_s,
             "test_accuracy": {name: metrics["accuracy"] for name, metrics in models.items()},
         }
     write_json(arguments.out, result)

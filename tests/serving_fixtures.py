@@ -59,6 +59,7 @@ def write_bundle(folder: Path, *, seed: int) -> None:
         "classes": list(range(10)),
         "input": {"size": 28, "mean": 0.13, "std": 0.31},
         "calibration": {"temperature": 1.5},
+        "validation": {"accuracy": 0.9, "num": 10},
         "lineage": {**lineage, "seed": seed, "config_digest": "", "packages": {}},
     }
     (folder / "model.json").write_text(json.dumps(meta))

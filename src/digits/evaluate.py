@@ -53,6 +53,7 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
         run_id,
         metrics={_metric_name(name): value for name, value in tracking.flatten(metrics).items()},
         files=[report / "metrics.json", *pictures],
+        note=_note(predictor.meta, metrics),
     )
     if not logged:
         print(f"evaluate: run {run_id} is not in this MLflow store (restored from DVC's cache?)")
@@ -111,6 +112,16 @@ def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[s
         "latency_ms": round(median_s(images_NHW[:1], 200) * 1000, 4),
         "images_per_s": round(len(batch_BHW) / median_s(batch_BHW, 20)),
     }
+
+
+def _note(meta: dict[str, Any], metrics: dict[str, Any]) -> str:
+    validation = meta["validation"]
+    return (
+        f"**{meta['name']}**, {meta['num_parameters']:,} parameters: {metrics['accuracy']:.2%} of "
+        f"{metrics['num_images']:,} test images (95 % interval {metrics['accuracy_low']:.2%} to "
+        f"{metrics['accuracy_high']:.2%}), {validation['accuracy']:.2%} of "
+        f"{validation['num']:,} validation images."
+    )
 
 
 def _metric_name(name: str) -> str:

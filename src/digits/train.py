@@ -168,7 +168,12 @@ def _fit(training: Any, tracked: tracking.Run, scratch: Path) -> list[dict[str, 
 
 
 def _tags(config: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    hashes = {f"dvc.{path}": digest for path, digest in lineage.lock_hashes().items()}
+    # Of what this training read; all others are in dvc.lock, which is logged as a file.
+    hashes = {
+        f"dvc.{path}": digest
+        for path, digest in lineage.lock_hashes().items()
+        if path.startswith(config["prepared"])
+    }
     packages = {f"version.{name}": number for name, number in lineage.package_versions().items()}
     return {
         "git_commit": lineage.git_commit() or "",
@@ -203,7 +208,14 @@ def _log_results(
         },
         step=len(history),
     )
+    tracked.describe(
+        f"**{meta['name']}**, {meta['num_parameters']:,} parameters: "
+        f"{meta['validation']['accuracy']:.2%} of {meta['validation']['num']:,} validation images "
+        f"after {len(history)} epochs on {training.description}."
+    )
     tracked.log_files(bundle, "bundle")
+    if lineage.LOCK.exists():
+        tracked.log_files(lineage.LOCK)
     tracked.log_figure(figures.learning_curves(history), "learning_curves.png")
     tracked.log_image(training.sample_sheet(), "samples.png")
     requirements = [

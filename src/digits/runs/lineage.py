@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+LOCK = Path("dvc.lock")
 TRACKED_PACKAGES = (
     "digits",
     "torch",
@@ -46,7 +47,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def lock_hashes(lock: Path = Path("dvc.lock")) -> dict[str, str]:
+def lock_hashes(lock: Path = LOCK) -> dict[str, str]:
     """Path → hash of every output that dvc.lock knows; empty before the first `dvc repro`."""
     if not lock.exists():
         return {}

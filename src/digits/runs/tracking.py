@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_EXPERIMENT = "digits"
 # MLflow refuses longer parameter values.
 LONGEST_PARAM = 6000
+NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description
 
 
 class TrackingError(RuntimeError):
@@ -104,11 +105,12 @@ class Run:
         with talking_to_server():
             return {point.step for point in client().get_metric_history(self.run_id, metric)}
 
-    def set_tags(self, tags: dict[str, str]) -> None:
+    def describe(self, note: str) -> None:
+        """What a person reads first on the run's page, Markdown."""
         import mlflow
 
         with talking_to_server():
-            mlflow.set_tags(tags)
+            mlflow.set_tag(NOTE, note)
 
     def log_dataset(
         self, *, name: str, digest: str, images: NDArray[np.uint8], source: str, context: str
@@ -191,11 +193,8 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
     status = "KILLED"  # by a signal or an exit, unless one of these is reached
     try:
         with talking_to_server():
-            if mlflow.get_experiment_by_name(experiment) is None and tracking_uri().startswith(
-                "sqlite"
-            ):
-                # Beside the database, so that both are found from any folder.
-                mlflow.create_experiment(experiment, Path("mlartifacts").resolve().as_uri())
+            if mlflow.get_experiment_by_name(experiment) is None:
+                _create_experiment(experiment)
             experiment_id = mlflow.set_experiment(experiment).experiment_id
             # MLflow refuses to go on with a run of another experiment than the one that is set.
             known = resume if resume and exists(resume, experiment_id=experiment_id) else None
@@ -213,8 +212,11 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
             mlflow.end_run(status)
 
 
-def add_to_run(run_id: str, *, metrics: dict[str, float], files: list[Path]) -> bool:
-    """Log to a run that has ended, without touching its state; False when it is not known here."""
+def add_to_run(run_id: str, *, metrics: dict[str, float], files: list[Path], note: str) -> bool:
+    """Log to a run that has ended, without touching its state; False when it is not known here.
+
+    `note` takes the place of the run's description.
+    """
     from mlflow.entities import Metric
 
     with talking_to_server():
@@ -228,6 +230,7 @@ def add_to_run(run_id: str, *, metrics: dict[str, float], files: list[Path]) -> 
         )
         for path in files:
             store.log_artifact(run_id, str(path))
+        store.set_tag(run_id, NOTE, note)
     return True
 
 
@@ -242,6 +245,19 @@ def exists(run_id: str, *, experiment_id: str | None = None) -> bool:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
         raise
+
+
+def _create_experiment(name: str) -> None:
+    import mlflow
+
+    # Beside the database, so that both are found from any folder; a server has a place of its own.
+    here = Path("mlartifacts").resolve().as_uri() if tracking_uri().startswith("sqlite") else None
+    tags = {
+        NOTE: "Each run is one training of one model; its test scores are added by `evaluate`.",
+        # MLflow's pages open on trainings then, not on traces of language models.
+        "mlflow.experimentKind": "custom_model_development",
+    }
+    mlflow.create_experiment(name, here, tags)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
