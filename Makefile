@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
-UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 LOCK_COMMAND := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
   --no-header --all-extras pyproject.toml --output-file requirements.lock
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# BentoML would report each build and start to its makers.
+# BentoML and MLflow would report their use to their makers.
 export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
 .PHONY: help repro serve ui sweep test check lock clean
@@ -24,7 +24,10 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000
 	@bentoml serve
 
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000
-	@mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+	@case "$$MLFLOW_TRACKING_URI" in \
+	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI" ;; \
+	  *) mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
+	esac
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3
@@ -50,7 +53,9 @@ $(READY): requirements.lock pyproject.toml
 	try make PYTHON=python3.12")'
 	@echo "Setting up $(VENV): once, and again when requirements.lock changes"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@sed -n '/^uv==/,/^[a-z]/{/^uv==/p;/--hash/p}' requirements.lock > $(VENV)/uv.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --requirement $(VENV)/uv.lock
 	@VIRTUAL_ENV=$(VENV) uv pip sync --quiet --require-hashes requirements.lock
 	@VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

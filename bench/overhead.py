@@ -22,8 +22,9 @@ from hydra.utils import instantiate
 from digits import configuration
 from digits.files import write_json
 from digits.learning.data import DigitsDataModule, epoch_seed
+from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.models import Network
-from digits.learning.session import Session, choose_device
+from digits.learning.session import Session
 from digits.runs import tracking
 from digits.train import read_data_facts
 from machine import describe
@@ -110,6 +111,7 @@ def main() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/mlflow.db"
         for model in arguments.models:
             config = configuration.compose([f"model={model}"])
+            keep_freed_memory()  # for both alike, before either runs
             if arguments.epochs:
                 config["training"]["epochs"] = arguments.epochs
             bare_s({**config, "training": {**config["training"], "epochs": 1}}, facts)  # warm up

@@ -36,7 +36,7 @@ def test_every_contract_is_kept() -> None:
     ("module", "line"),
     [
         ("digits/evaluate.py", "from digits import prepare"),
-        ("digits/reading/scores.py", "from digits import evaluate"),
+        ("digits/scores.py", "from digits import evaluate"),
         ("digits/serving/limits.py", "import digits.runs.tracking"),
         ("digits/files.py", "import torch"),
         ("digits/reporting/figures.py", "import mlflow"),

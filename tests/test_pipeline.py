@@ -225,7 +225,7 @@ def test_a_value_and_a_choice_in_conf_can_be_set_from_the_command_line(checkout:
         ("params.yaml", "fallback: optdigits", "fallback: none", {"fetch"}),
         ("conf/data/small.yaml", "num_test: 300", "num_test: 301", {"fetch", "prepare", "compose"}),
         (
-            "src/digits/reading/scores.py",
+            "src/digits/scores.py",
             "Scores",
             "Marks",
             {"evaluate@mlp", "evaluate@cnn", "select", "package"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from digits.reading import scores
+from digits import scores
 
 LABELS_N = np.array([0, 0, 1, 1, 2, 2])
 PREDICTIONS_N = np.array([0, 1, 1, 1, 2, 0])

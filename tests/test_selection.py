@@ -20,6 +20,7 @@ def candidate(
         num_parameters=num_parameters,
         run_id=f"run-{name}",
         git_commit=None,
+        stand_in=False,
     )
 
 
@@ -29,6 +30,7 @@ def write_candidate(models: Path, name: str, accuracy: float, num_parameters: in
     meta = {
         "num_parameters": num_parameters,
         "validation": {"accuracy": accuracy, "num": 5000},
+        "lineage": {"fallback": False},
     }
     (bundle / "model.json").write_text(json.dumps(meta))
     run: dict[str, Any] = {"run_id": f"run-{name}", "git_commit": "abc"}

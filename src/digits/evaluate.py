@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from digits import scores
 from digits.files import replacing, write_json
-from digits.reading import scores
 from digits.reading.predictor import Predictor
 from digits.runs import tracking
 

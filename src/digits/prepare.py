@@ -70,6 +70,10 @@ def run(
     was fetched, ValueError for a val_size that cannot be held out.
     """
     source = _read_source(raw)
+    if source["fallback"]:
+        # A stand-in must not look settled to DVC: with this file gone, the next `dvc repro`
+        # tries the mirrors again, whether this succeeds or not.
+        (raw / "source.json").unlink()
     # Torch takes seconds to load: what can be answered without it was.
     from digits.learning.images import read_raw, sheet
     from digits.reporting import figures
@@ -134,10 +138,6 @@ def run(
     with replacing(report / "data.png") as beside:
         figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
     write_json(report / "data.json", content)
-    if source["fallback"]:
-        # A stand-in must not look settled to DVC: with this file gone, the next `dvc repro`
-        # tries the mirrors again.
-        (raw / "source.json").unlink()
     return content
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from digits import settings
 from digits.files import write_json
-from digits.reading.scores import standard_error
 from digits.runs import registry, tracking
+from digits.scores import standard_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Candidate:
     num_parameters: int
     run_id: str
     git_commit: str | None
+    stand_in: bool  # trained on the fallback, because the data set could not be fetched
 
 
 def run(*, candidates: tuple[str, ...], models: Path, out: Path) -> dict[str, Any]:
@@ -39,14 +40,16 @@ def run(*, candidates: tuple[str, ...], models: Path, out: Path) -> dict[str, An
     """
     known = [read_candidate(models / name, name) for name in candidates]
     chosen, reason = choose(known)
-    version = None
+    tracking.check_reachable()
+    version, crowned = None, False
     if tracking.exists(chosen.run_id):
-        version = registry.crown(chosen.run_id, reason=reason)
+        version, crowned = registry.register(chosen.run_id, reason=reason, stand_in=chosen.stand_in)
     else:
         print(f"select: run {chosen.run_id} is not in this MLflow store, nothing is registered")
     selected = {
         "model": chosen.name,
         "version": version,
+        "champion": crowned,
         "run_id": chosen.run_id,
         "git_commit": chosen.git_commit,
         "reason": reason,
@@ -106,6 +109,7 @@ def read_candidate(model: Path, name: str) -> Candidate:
             num_parameters=meta["num_parameters"],
             run_id=run_facts["run_id"],
             git_commit=run_facts["git_commit"],
+            stand_in=meta["lineage"]["fallback"],
         )
     except KeyError as error:
         raise ValueError(f"candidate {name!r} is damaged: it has no {error}; {again}") from None
@@ -122,7 +126,11 @@ def main() -> None:
     except (ValueError, OSError, tracking.TrackingError) as error:
         raise SystemExit(f"select: {error}") from None
     version = selected["version"]
-    registered = f", version {version}, now champion" if version else ""
+    registered = f", version {version}" if version else ""
+    if selected["champion"]:
+        registered += ", now champion"
+    elif version:
+        registered += ", trained on a stand-in and so not champion over one that was not"
     print(f"selected {selected['model']}{registered}: {selected['reason']}")
 
 

@@ -58,7 +58,7 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
     tracking.check_reachable()
     from digits.learning.device import choose_device
 
-    choose_device(**config["trainer"])
+    accelerator, precision = choose_device(**config["trainer"])
     from digits.learning import session
 
     for chatty in ("pytorch_lightning", "onnxscript", "onnx_ir"):
@@ -77,7 +77,8 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
         resume=_read_run_id(state_file),
     ) as tracked:
         write_json(state_file, {"run_id": tracked.run_id})
-        tracked.log_params({**config, "data": _data_params(data)})
+        device = {"accelerator": accelerator, "precision": precision}
+        tracked.log_params({**config, "data": _data_params(data), "trainer": device})
         tracked.log_dataset(
             name=data["name"],
             digest=data["digest"],

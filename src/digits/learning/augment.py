@@ -1,7 +1,7 @@
 """Augmentation of a whole batch at once on its device, a different transform for each image.
 
-torchvision's v2 transforms apply one transform to the whole batch, so this uses one
-`affine_grid` and one `grid_sample` instead.
+torchvision's v2 transforms apply one transform to the whole batch, so this makes one grid for all
+images and samples them with one `grid_sample` instead.
 """
 
 import math
@@ -38,23 +38,30 @@ class Affine:
 
     def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
         """float (B, 1, H, W) → the same shape; all randomness comes from the generator."""
-        num, _, _, width = images_B1HW.shape
+        num, _, height, width = images_B1HW.shape
         # One draw for the batch: rotation, scale, stretch, shear, shift x, shift y, in [-1, 1].
         uniform = torch.rand(6, num, generator=generator, device=images_B1HW.device) * 2 - 1
         angle = uniform[0] * self._rotate
         scale_x = 1 + uniform[1] * self._scale
         scale_y = scale_x * (1 + uniform[2] * self._scale / 2)
         cos, sin = torch.cos(angle), torch.sin(angle)
-        # affine_grid's coordinates run from -1 to 1 over the width.
+        # grid_sample's coordinates run from -1 to 1 over the width.
         shift = uniform[4:] * (2 * self._shift_px / width)
-        theta = torch.stack(
-            (
-                torch.stack((cos / scale_x, uniform[3] * self._shear - sin / scale_x, shift[0])),
-                torch.stack((sin / scale_y, cos / scale_y, shift[1])),
-            )
-        ).permute(2, 0, 1)
-        # In bfloat16, which a training under autocast would use here, places are a twentieth of a
-        # pixel off.
+        from_x = torch.stack((cos / scale_x, uniform[3] * self._shear - sin / scale_x, shift[0]))
+        from_y = torch.stack((sin / scale_y, cos / scale_y, shift[1]))
+        theta_2BX = torch.stack((from_x, from_y)).transpose(1, 2)
+        # One matrix product: `affine_grid` does the same as a batch of tiny ones, which on a CPU
+        # takes as long as the whole step of a small network. Not in bfloat16, which a training
+        # under autocast would use: its places are a twentieth of a pixel off.
         with torch.autocast(images_B1HW.device.type, enabled=False):
-            grid = F.affine_grid(theta, list(images_B1HW.shape), align_corners=False)
-            return F.grid_sample(images_B1HW, grid, align_corners=False)
+            grid_2BP = theta_2BX @ _places(height, width, images_B1HW.device)
+            grid_BHW2 = grid_2BP.permute(1, 2, 0).reshape(num, height, width, 2)
+            return F.grid_sample(images_B1HW, grid_BHW2, align_corners=False)
+
+
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """Each pixel's x, y and 1 (3, P), in grid_sample's coordinates."""
+    x_W = (torch.arange(width, device=device) * 2 + 1) / width - 1
+    y_H = (torch.arange(height, device=device) * 2 + 1) / height - 1
+    y_HW, x_HW = torch.meshgrid(y_H, x_W, indexing="ij")
+    return torch.stack((x_HW, y_HW, torch.ones_like(x_HW))).reshape(3, -1)

@@ -7,6 +7,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from digits.files import replacing
+
 Row = dict[str, float]
 
 
@@ -23,6 +25,13 @@ class LastEpoch(ModelCheckpoint):
         )
         self.path = folder / "last.ckpt"
         self._saved = saved
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        # Lightning's own way goes through the system's temporary folder, which may be on another
+        # disk: its last step is then a copy, and a crash in the middle of it costs every epoch.
+        with replacing(Path(filepath)) as beside:
+            super()._save_checkpoint(trainer, str(beside))
+        self._last_checkpoint_saved = filepath
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)

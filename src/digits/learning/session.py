@@ -20,14 +20,14 @@ from digits.files import write_json
 from digits.learning.calibration import fit_temperature
 from digits.learning.checkpoint import LastEpoch, Row
 from digits.learning.data import DigitsDataModule, epoch_seed
-from digits.learning.device import choose_device
+from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.export import check_parity, to_onnx
 from digits.learning.images import sheet
 from digits.learning.learner import Learner
 from digits.learning.models import Network, num_parameters
 from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
-from digits.reading.scores import accuracy
+from digits.scores import accuracy
 
 
 class Session:
@@ -38,6 +38,7 @@ class Session:
     """
 
     def __init__(self, config: dict[str, Any], *, data: dict[str, Any], scratch: Path) -> None:
+        keep_freed_memory()
         accelerator, precision = choose_device(**config["trainer"])
         self.description = f"{accelerator} {precision}"
         self._facts = data

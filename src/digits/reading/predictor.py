@@ -49,7 +49,7 @@ class Predictor:
         if meta.get("format") != FORMAT:
             raise ValueError(
                 f"{bundle / 'model.json'} has format {meta.get('format')!r}, "
-                f"this version reads {FORMAT}; train again with `dvc repro`"
+                f"this version reads {FORMAT}; train again with `dvc repro -f train@NAME`"
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads

@@ -1,15 +1,22 @@
 """Versions of the model `digits` in MLflow's registry, and the alias that says which one rules."""
 
+from typing import TYPE_CHECKING
+
 from digits.runs import tracking
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 MODEL = "digits"
 CHAMPION = "champion"
 
 
-def crown(run_id: str, *, reason: str) -> int:
-    """Register the run's model (once, however often asked) and point `champion` at that version.
+def register(run_id: str, *, reason: str, stand_in: bool) -> tuple[int, bool]:
+    """Register the run's model, once however often asked, and point `champion` at its version.
 
-    Raises TrackingError when the store cannot be used, ValueError when the run has no model.
+    A model trained on a stand-in is registered, but never crowned over one that was not. Returns
+    the version, and whether it is the champion now. Raises TrackingError when the store cannot be
+    used, ValueError when the run has no model.
     """
     from mlflow.exceptions import MlflowException
 
@@ -35,5 +42,16 @@ def crown(run_id: str, *, reason: str) -> int:
             )
             number = int(created.version)
         client.update_model_version(MODEL, str(number), description=reason)
+        if stand_in and _champion_is_real(client):
+            return number, False
         client.set_registered_model_alias(MODEL, CHAMPION, str(number))
-        return number
+        return number, True
+
+
+def _champion_is_real(client: "MlflowClient") -> bool:
+    """Whether there is a champion, and it was trained on the data set that was asked for."""
+    aliases = client.get_registered_model(MODEL).aliases
+    if CHAMPION not in aliases:
+        return False
+    ruling = client.get_model_version(MODEL, aliases[CHAMPION]).run_id
+    return tracking.exists(ruling) and client.get_run(ruling).data.tags.get("fallback") != "true"

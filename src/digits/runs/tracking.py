@@ -238,13 +238,14 @@ def exists(run_id: str, *, experiment_id: str | None = None) -> bool:
     """Whether the tracking store knows this run: a restored cache may name one that it does not."""
     from mlflow.exceptions import MlflowException
 
-    try:
-        info = client().get_run(run_id).info
-        return info.lifecycle_stage == "active" and experiment_id in (None, info.experiment_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
+    with talking_to_server():
+        try:
+            info = client().get_run(run_id).info
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+    return info.lifecycle_stage == "active" and experiment_id in (None, info.experiment_id)
 
 
 def _create_experiment(name: str) -> None:
