@@ -54,7 +54,8 @@ def results(read: Reader) -> str:
     selected, data = _json(read, "reports/selected.json"), _json(read, "reports/data.json")
     overhead = _json(read, "bench/overhead.json", needed=False)
     pipeline = _json(read, "bench/pipeline.json", needed=False)
-    head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Validation", "Parameters", "Image"]
+    head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Validation", "Parameters"]
+    head.append("Network, one image")
     rows = []
     for candidate in selected["candidates"]:
         name = candidate["name"]

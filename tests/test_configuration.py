@@ -1,5 +1,6 @@
 """Composing conf/ with params.yaml, and refusing what no training can work with."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def edit(path: str, old: str, new: str) -> None:
-    text = Path(path).read_text()
-    assert text.count(old) == 1, path
-    Path(path).write_text(text.replace(old, new))
+def edit(path: str, pattern: str, new: str) -> None:
+    text, num = re.subn(pattern, new, Path(path).read_text())
+    assert num == 1, path
+    Path(path).write_text(text)
 
 
 def test_a_model_brings_its_network_its_training_and_its_augmentation() -> None:
@@ -32,8 +33,10 @@ def test_a_model_brings_its_network_its_training_and_its_augmentation() -> None:
     mlp = configuration.compose(["model=mlp"])
     assert cnn["model"]["network"]["_target_"].endswith("ConvNet")
     assert mlp["model"]["network"]["_target_"].endswith("Mlp")
-    assert cnn["training"]["epochs"] != mlp["training"]["epochs"]
-    assert cnn["optimizer"]["lr"] != mlp["optimizer"]["lr"]
+    for name, config in (("cnn", cnn), ("mlp", mlp)):
+        written = yaml.safe_load(Path(f"conf/model/{name}.yaml").read_text())
+        assert config["training"] == written["training"]
+        assert config["optimizer"]["lr"] == written["optimizer"]["lr"]
     assert cnn["augment"]["_target_"] == mlp["augment"]["_target_"]
     assert cnn["augment"]["rotate_deg"] != mlp["augment"]["rotate_deg"]
 
@@ -48,13 +51,13 @@ def test_groups_and_values_are_chosen_on_the_command_line() -> None:
 
 
 def test_the_seed_is_read_from_params_yaml_and_can_be_overridden() -> None:
-    edit("params.yaml", "seed: 1", "seed: 41")
+    edit("params.yaml", r"seed: \d+", "seed: 41")
     assert configuration.compose(["model=mlp"])["seed"] == 41
     assert configuration.compose(["model=mlp", "seed=7"])["seed"] == 7
 
 
 def test_a_key_that_params_yaml_does_not_have_is_named() -> None:
-    edit("conf/train.yaml", "${params:seed}", "${params:sead}")
+    edit("conf/train.yaml", "params:seed", "params:sead")
     with pytest.raises(Exception, match=r"conf/ asks for 'sead', which params.yaml does not have"):
         configuration.compose(["model=mlp"])
 
@@ -70,7 +73,7 @@ def test_the_fingerprint_tells_results_apart_and_not_where_they_are_written() ->
         return configuration.fingerprint(configuration.compose(["model=mlp", *overrides]))
 
     assert fingerprint() == fingerprint("out=elsewhere") == fingerprint("resume=false")
-    others = ("seed=2", "optimizer.lr=0.1", "training.epochs=3", "augment=none")
+    others = ("seed=999", "optimizer.lr=0.999", "training.epochs=999", "augment=none")
     assert len({fingerprint(), *map(fingerprint, others)}) == 1 + len(others)
     assert configuration.fingerprint({"a": 1, "b": 2}) == configuration.fingerprint(
         {"b": 2, "a": 1}
@@ -138,9 +141,9 @@ def test_composed_files_change_with_their_own_values_alone(project: Path) -> Non
         return {path.stem: path.read_text() for path in (project / "composed").iterdir()}
 
     before = composed()
-    edit("conf/model/mlp.yaml", "epochs: 12", "epochs: 12 # enough")
+    edit("conf/model/mlp.yaml", r"epochs: \d+", r"\g<0> # enough")
     assert composed() == before
-    edit("conf/model/mlp.yaml", "epochs: 12", "epochs: 11")
+    edit("conf/model/mlp.yaml", r"epochs: \d+", "epochs: 999")
     after = composed()
     assert after["cnn"] == before["cnn"]
     assert after["mlp"] != before["mlp"]
@@ -157,7 +160,7 @@ def test_a_candidate_that_cannot_be_trained_is_named_and_nothing_is_written(
 ) -> None:
     with pytest.raises(ValueError, match=r"candidate 'cn' does not compose: In 'train': Could not"):
         compose.run(candidates=("cnn", "cn"), out=project / "composed")
-    edit("conf/model/mlp.yaml", "epochs: 12", "epochs: none")
+    edit("conf/model/mlp.yaml", r"epochs: \d+", "epochs: none")
     with pytest.raises(ValueError, match=r"'mlp' does not compose: training.epochs must be an int"):
         compose.run(candidates=("cnn", "mlp"), out=project / "composed")
     assert not list(project.glob("composed*"))

@@ -1,6 +1,7 @@
 """The real pipeline, run by the real DVC, on a small data set that one file describes."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow.tracking import MlflowClient
 
 from checkout import NUM_TEST, NUM_TRAIN, VAL_SIZE, Checkout, Outcome, fill_mirror, make_checkout
@@ -179,7 +181,9 @@ def test_a_candidate_removed_leaves_its_files_and_is_not_selected(checkout: Chec
 def test_a_comment_or_an_unselected_model_trains_nothing(checkout: Checkout) -> None:
     text = (checkout.folder / "conf/model/mlp.yaml").read_text()
     (checkout.folder / "conf/model/mlp.yaml").write_text(f"{text}# a comment\n")
-    (checkout.folder / "conf/model/unselected.yaml").write_text(text.replace("256", "128"))
+    (checkout.folder / "conf/model/unselected.yaml").write_text(
+        re.sub(r"batch_size: \d+", "batch_size: 999", text)
+    )
     assert checkout.dvc("repro").ran == {"compose"}
 
 
@@ -283,6 +287,18 @@ def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
         assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle"}
     version = story.mlflow.get_model_version("digits", str(story.crowned[1]))
     assert version.run_id == story.crowned[0] == checkout.json("reports/selected.json")["run_id"]
+
+
+def test_a_run_says_which_commit_and_which_images_it_learned_from(story: Story) -> None:
+    run = story.mlflow.get_run(story.crowned[0])
+    # The results were committed on top of the commit that was checked out for the training.
+    head = story.checkout.command("git", "rev-parse", "HEAD~1").stdout.strip()
+    assert run.data.tags["git_commit"] == head
+    logged = Path(run.info.artifact_uri.removeprefix("file://")) / "dvc.lock"
+    prepared = story.checkout.yaml("dvc.lock")["stages"]["prepare"]
+    assert yaml.safe_load(logged.read_text())["stages"]["prepare"] == prepared
+    (md5,) = [out["md5"] for out in prepared["outs"] if out["path"] == "data/prepared/train.npz"]
+    assert run.data.tags["dvc.data/prepared/train.npz"] == md5
 
 
 def test_the_selection_holds_no_test_score(story: Story) -> None:

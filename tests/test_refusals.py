@@ -19,7 +19,7 @@ from starlette.requests import Request
 import serving_fixtures
 from digits.reading.normalize import MAX_PIXELS
 from digits.serving import limits
-from digits.serving.uploads import Refused, receive_images
+from digits.serving.uploads import Refused, expect_pixels_within_limit, receive_images
 from serving_fixtures import Service, drawing
 
 packaged = serving_fixtures.packaged
@@ -124,11 +124,48 @@ def assert_refused(response: httpx.Response, status: int) -> None:
 
 
 def test_more_pixels_than_the_limit_are_refused_without_decoding_them(service: Service) -> None:
-    side = int(MAX_PIXELS**0.5) + 1
+    image = blank(int(MAX_PIXELS**0.5) + 1)
+    assert len(image) < 2**20
+    assert_refused(service.client.post("/predict", files={"image": image}), 422)
+
+
+def blank(side: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("1", (side, side)).save(buffer, format="PNG")
-    assert len(buffer.getvalue()) < 2**20
-    assert_refused(service.client.post("/predict", files={"image": buffer.getvalue()}), 422)
+    return buffer.getvalue()
+
+
+def test_images_of_too_many_pixels_together_are_refused_without_decoding_them(
+    service: Service,
+) -> None:
+    image = blank(7000)
+    assert len(image) * limits.MAX_IMAGES < limits.MAX_BODY_BYTES
+    files = [("images", image)] * limits.MAX_IMAGES
+    response = service.client.post("/predict_batch", files=files)
+    assert_refused(response, 413)
+    assert f"{limits.MAX_REQUEST_PIXELS:,} pixels" in response.json()["error"]
+    assert service.client.post("/predict", files={"image": PNG}).status_code == 200
+
+
+def test_one_image_is_never_refused_for_the_pixels_of_the_request(service: Service) -> None:
+    assert limits.MAX_REQUEST_PIXELS >= MAX_PIXELS
+    # In a batch too, an image that is too large by itself is refused by itself.
+    files = [("images", PNG), ("images", blank(int(MAX_PIXELS**0.5) + 1))]
+    response = service.client.post("/predict_batch", files=files)
+    assert_refused(response, 422)
+    assert response.json()["error"].startswith("image 2 of 2")
+
+
+def test_pixels_are_summed_over_the_images_whose_headers_can_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = [PNG, b"", b"hello, I am no image", PNG[:20], drawing(file_format="JPEG")]
+    monkeypatch.setattr(limits, "MAX_REQUEST_PIXELS", 2 * 90 * 120)
+    expect_pixels_within_limit(images)
+    monkeypatch.setattr(limits, "MAX_REQUEST_PIXELS", 2 * 90 * 120 - 1)
+    with pytest.raises(Refused) as refused:
+        expect_pixels_within_limit(images)
+    assert refused.value.status == 413
 
 
 def test_the_unreadable_image_of_a_batch_is_named(service: Service) -> None:

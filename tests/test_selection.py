@@ -90,18 +90,22 @@ def test_only_listed_candidates_and_no_report_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
-    models = tmp_path / "models"
-    write_candidate(models, "left", 0.99, 1)
-    write_candidate(models, "listed", 0.5, 10)
-    # A test score that is better is no reason, and one that is damaged no obstacle.
-    out = tmp_path / "reports" / "selected.json"
-    (out.parent / "left").mkdir(parents=True)
-    (out.parent / "left" / "metrics.json").write_text("{")
-    selected = selection.run(candidates=("listed",), models=models, out=out)
+    monkeypatch.chdir(tmp_path)
+    models, out = tmp_path / "models", tmp_path / "reports" / "selected.json"
+    # On test images, the other way round; and the one that nobody asked for beats both.
+    for name, validation, test in (("a", 0.95, 0.99), ("b", 0.9, 0.999), ("unlisted", 1, 1)):
+        write_candidate(models, name, validation, 10)
+        (out.parent / name).mkdir(parents=True)
+        scores = {"accuracy": test, "num_errors": round(10_000 * (1 - test)), "num_images": 10_000}
+        (out.parent / name / "metrics.json").write_text(json.dumps(scores))
+    selected = selection.run(candidates=("a", "b"), models=models, out=out)
     assert json.loads(out.read_text()) == selected
-    assert (selected["model"], selected["run_id"]) == ("listed", "run-listed")
+    assert (selected["model"], selected["run_id"]) == ("a", "run-a")
     # The run is in no store, as after a checkout of somebody else's results.
     assert selected["version"] is None
+    # A report that cannot be read is no obstacle to who reads none.
+    (out.parent / "a" / "metrics.json").write_text("{")
+    assert selection.run(candidates=("a", "b"), models=models, out=out) == selected
 
 
 def test_a_candidate_that_is_not_trained_or_damaged_is_named(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 """The built Bento, served outside the repository by a Python that has neither digits nor torch."""
 
+import asyncio
 import json
 import re
 import subprocess
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 import serving_fixtures
 from digits.reading.normalize import read_frame
-from digits.reading.predictor import Predictor
+from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
-from serving_fixtures import METRICS, SELECTED, Packaged, Service, drawing
+from digits.serving.app import build_app, open_model
+from serving_fixtures import METRICS, SELECTED, Packaged, Service, drawing, write_bundle
 
 packaged = serving_fixtures.packaged
 bento_python = serving_fixtures.bento_python
@@ -100,6 +103,37 @@ def test_the_openapi_document_describes_every_route_that_answers(service: Servic
     assert references == document["components"]["schemas"].keys()
     answer = service.client.post("/predict", files={"image": drawing()}).json()
     assert answer.keys() == document["components"]["schemas"]["Prediction"]["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind"),
+    [(list(range(10)), "integer"), (list("abcdefghij"), "string"), ([*range(9), "none"], None)],
+)
+def test_the_openapi_document_describes_the_classes_of_the_opened_model(
+    tmp_path: Path, classes: list[int | str], kind: str | None
+) -> None:
+    write_bundle(tmp_path, seed=0)
+    meta = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**meta, "classes": classes}))
+    app = build_app()
+    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
+    open_model(app, predictor=Predictor.open(tmp_path), lineage=lineage)
+
+    async def ask() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://digits") as client:
+            answer = await client.post("/predict", files={"image": drawing()})
+            return await client.get("/docs.json"), answer
+
+    document, answer = (response.json() for response in asyncio.run(ask()))
+    schemas = document["components"]["schemas"]
+    for schema in (schemas["Answer"], schemas["Prediction"]):
+        properties = schema["properties"]
+        assert properties["digit"]["enum"] == classes
+        assert properties["digit"].get("type") == kind
+        assert properties["probabilities"]["minItems"] == len(answer["probabilities"])
+        assert properties["probabilities"]["maxItems"] == len(answer["probabilities"])
+    assert answer["digit"] in classes
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

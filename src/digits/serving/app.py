@@ -19,12 +19,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ..reading.normalize import UnreadableImage, read_frame
-from ..reading.predictor import Predictor
+from ..reading.predictor import IDENTITY, Predictor
 from . import limits
 from .openapi import DOCS_PAGE, describe
-from .uploads import Refused, receive_images
-
-IDENTITY = ("name", "version", "run_id", "git_commit", "data_digest")
+from .uploads import Refused, expect_pixels_within_limit, receive_images
 
 
 def open_model(app: Starlette, *, predictor: Predictor, lineage: dict[str, Any]) -> None:
@@ -61,7 +59,8 @@ async def docs(request: Request) -> Response:
 
 async def docs_json(request: Request) -> Response:
     """The OpenAPI document that the page shows. BentoML's own knows no mounted route."""
-    return _json(describe(request.app.state.lineage))
+    state = request.app.state
+    return _json(describe(state.lineage, classes=state.predictor.classes))
 
 
 async def _answers(request: Request, images: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -73,6 +72,7 @@ async def _answers(request: Request, images: Sequence[bytes]) -> list[dict[str, 
 
 
 def _read(predictor: Predictor, images: Sequence[bytes]) -> list[dict[str, Any]]:
+    expect_pixels_within_limit(images)
     frames = []
     for index, data in enumerate(images):
         try:

@@ -15,4 +15,6 @@ WORKERS = min(4, os.cpu_count() or 1)
 # only queue.
 MAX_DECODING = 2
 # Pixels of one image are limited where it is decoded, for the command line too:
-# `reading.normalize.MAX_PIXELS`.
+# `reading.normalize.MAX_PIXELS`. Those of a request's images together are limited here, because a
+# thread that decodes cannot be stopped: eight 12-megapixel photos, or at most 6 s of blank PNG.
+MAX_REQUEST_PIXELS = 100_000_000

@@ -1,5 +1,6 @@
 """What the service says of itself: the OpenAPI document, and the page that shows it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import limits
@@ -21,8 +22,8 @@ DOCS_PAGE = """<!doctype html>
 """
 
 
-def describe(lineage: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document of the service that answers with this model."""
+def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[str, Any]:
+    """The OpenAPI document of the service that answers with a model of these classes."""
     return {
         "openapi": "3.0.3",
         "info": {
@@ -71,7 +72,7 @@ def describe(lineage: dict[str, Any]) -> dict[str, Any]:
                 )
             },
         },
-        "components": {"schemas": _SCHEMAS},
+        "components": {"schemas": _schemas(classes)},
     }
 
 
@@ -83,17 +84,6 @@ _IDENTITY = {
     "git_commit": {"type": "string", "nullable": True},
     "data_digest": {"type": "string", "description": "of the training data"},
 }
-_ANSWER = {
-    "digit": {"type": "integer", "minimum": 0, "maximum": 9},
-    "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-    "probabilities": {
-        "type": "array",
-        "items": {"type": "number", "minimum": 0, "maximum": 1},
-        "minItems": 10,
-        "maxItems": 10,
-        "description": "of the digits 0 to 9, in this order",
-    },
-}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -104,25 +94,43 @@ def _reference(schema: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
-_SCHEMAS = {
-    "Model": _object(_IDENTITY),
-    "Answer": _object(_ANSWER),
-    "Prediction": _object({**_ANSWER, "model": _reference("Model")}),
-    "Predictions": _object(
-        {
-            "predictions": {"type": "array", "items": _reference("Answer")},
-            "model": _reference("Model"),
-        }
-    ),
-    "Lineage": _object(
-        {
-            "tag": {"type": "string", "description": "in BentoML's model store"},
-            **_IDENTITY,
-            "metrics": {"type": "object", "description": "on the test images"},
-        }
-    ),
-    "Error": _object({"error": {"type": "string", "description": "one plain sentence"}}),
-}
+def _answer_properties(classes: Sequence[int | str]) -> dict[str, Any]:
+    kinds = {"integer" if isinstance(name, int) else "string" for name in classes}
+    return {
+        # Classes of both kinds have no type in common; the enumeration says it all.
+        "digit": {**({"type": kinds.pop()} if len(kinds) == 1 else {}), "enum": list(classes)},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "probabilities": {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": len(classes),
+            "maxItems": len(classes),
+            "description": f"of {', '.join(map(str, classes))}, in this order",
+        },
+    }
+
+
+def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
+    answer = _answer_properties(classes)
+    return {
+        "Model": _object(_IDENTITY),
+        "Answer": _object(answer),
+        "Prediction": _object({**answer, "model": _reference("Model")}),
+        "Predictions": _object(
+            {
+                "predictions": {"type": "array", "items": _reference("Answer")},
+                "model": _reference("Model"),
+            }
+        ),
+        "Lineage": _object(
+            {
+                "tag": {"type": "string", "description": "in BentoML's model store"},
+                **_IDENTITY,
+                "metrics": {"type": "object", "description": "on the test images"},
+            }
+        ),
+        "Error": _object({"error": {"type": "string", "description": "one plain sentence"}}),
+    }
 
 
 def _multipart(field: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +154,7 @@ def _answer(schema: str) -> dict[str, Any]:
 _REFUSALS = {
     "400": _json_response("No image in the expected field", "Error"),
     "408": _json_response("The body did not arrive in time", "Error"),
-    "413": _json_response("The body is too large", "Error"),
+    "413": _json_response("The body or its images together are too large", "Error"),
     "415": _json_response("The body is not multipart/form-data", "Error"),
     "422": _json_response("A file is not an image that can be read", "Error"),
 }

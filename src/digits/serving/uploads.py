@@ -1,13 +1,16 @@
 """Receive the images of a multipart request, within the limits."""
 
 import asyncio
+import io
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 
+from PIL import Image
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from ..reading.normalize import FORMATS, MAX_PIXELS
 from . import limits
 
 MAX_FIELDS = 16  # that are not files: ignored, but not without bound
@@ -60,6 +63,26 @@ async def receive_images(request: Request, *, field: str, most: int) -> list[byt
         return await _files(form, field=field, most=most)
     finally:
         await form.close()
+
+
+def expect_pixels_within_limit(images: Iterable[bytes]) -> None:
+    """Refuse (413) images that have too many pixels together, going by their headers alone."""
+    if sum(map(_pixels_to_decode, images)) > limits.MAX_REQUEST_PIXELS:
+        raise Refused(
+            413,
+            f"the images have more than {limits.MAX_REQUEST_PIXELS:,} pixels together; "
+            "send smaller or fewer images",
+        )
+
+
+def _pixels_to_decode(data: bytes) -> int:
+    """None for an image that `read_frame` refuses by its header; it has the better sentence."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels = image.width * image.height
+    except Exception:  # on hostile bytes Pillow's parsers raise a dozen kinds
+        return 0
+    return pixels if pixels <= MAX_PIXELS else 0
 
 
 async def _files(form: FormData, *, field: str, most: int) -> list[bytes]:
