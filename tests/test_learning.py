@@ -20,11 +20,14 @@ with warnings.catch_warnings():
     from digits.learning import device
     from digits.learning.augment import Affine, NoAugment
     from digits.learning.calibration import fit_temperature
-    from digits.learning.data import Batches, DigitsDataModule, epoch_seed
+    from digits.learning.data import DigitsDataModule, epoch_seed
     from digits.learning.export import check_parity, to_onnx
     from digits.learning.images import sheet
     from digits.learning.models import ConvNet, Mlp, Network, num_parameters
     from digits.learning.schedules import constant, one_cycle
+    from digits.learning.session import Session
+from digits import configuration
+from digits.train import read_data_facts
 from training_fixtures import make_project
 
 
@@ -112,34 +115,66 @@ def test_a_scale_that_could_turn_images_inside_out_is_refused() -> None:
         Affine(rotate_deg=0, scale=1.5, shear=0, shift_px=0)
 
 
-def test_an_epoch_shows_each_image_at_most_once_and_drops_the_short_last_batch() -> None:
-    numbers_N = torch.arange(23)
-    batches = Batches(
-        numbers_N,
-        numbers_N,
-        batch_size=5,
-        order=lambda num: torch.randperm(num, generator=drawn_from(3)),
+@pytest.fixture
+def data(tmp_path: Path) -> DigitsDataModule:
+    """330 training images in batches of 10, so 33 steps an epoch, and 23 validation images."""
+    prepared = make_project(tmp_path, num_train=335, num_val=23).folder / "data/prepared"
+    data = DigitsDataModule(prepared, batch_size=10, seed=1)
+    data.setup("fit")
+    return data
+
+
+def test_an_epoch_shows_each_image_at_most_once_and_drops_the_short_last_batch(
+    data: DigitsDataModule,
+) -> None:
+    assert data.steps_per_epoch == 33
+    seen = list(data.train_dataloader())
+    assert [labels_SB.shape for _, labels_SB in seen] == [(16, 10), (16, 10), (1, 10)]
+    assert len(data.train_dataloader()) == 3
+    known = {frame.tobytes() for frame in data.arrays["train_images"]}
+    shown = [frame.numpy().tobytes() for frames, _ in seen for frame in frames.flatten(0, 1)]
+    assert len(shown) == len(set(shown)) == 330
+    assert set(shown) <= known
+
+
+def test_batches_keep_images_and_labels_together(data: DigitsDataModule) -> None:
+    arrays = data.arrays
+    labels = dict(
+        zip(map(bytes, arrays["train_images"]), arrays["train_labels"].tolist(), strict=True)
     )
-    seen = [labels_B for _, labels_B in batches]
-    assert [len(labels_B) for labels_B in seen] == [5, 5, 5, 5]
-    assert len(batches) == 4
-    assert len(set(torch.cat(seen).tolist())) == 20
+    for frames_SBHW, labels_SB in data.train_dataloader():
+        for frame, label in zip(frames_SBHW.flatten(0, 1), labels_SB.flatten(), strict=True):
+            assert labels[bytes(frame.numpy())] == label
 
 
-def test_batches_keep_images_and_labels_together() -> None:
-    frames_NHW = torch.arange(12, dtype=torch.uint8).reshape(12, 1, 1)
-    order = torch.tensor([7, 2, 9, 4, 0, 11, 1, 3, 5, 6, 8, 10])
-    for frames_BHW, labels_B in Batches(
-        frames_NHW, torch.arange(12), batch_size=4, order=lambda num: order
-    ):
-        assert frames_BHW.flatten().tolist() == labels_B.tolist()
-
-
-def test_validation_sees_every_image_once_in_order() -> None:
-    numbers_N = torch.arange(23)
-    batches = Batches(numbers_N, numbers_N, batch_size=5)
-    assert torch.cat([labels_B for _, labels_B in batches]).tolist() == list(range(23))
+def test_validation_sees_every_image_once_in_order(
+    data: DigitsDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("digits.learning.data.VALIDATED_AT_ONCE", 5)
+    batches = data.val_dataloader()
     assert len(batches) == 5
+    frames_NHW, labels_N = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    np.testing.assert_array_equal(frames_NHW, data.arrays["val_images"])
+    np.testing.assert_array_equal(labels_N, data.arrays["val_labels"])
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_steps_taken_at_once_train_as_steps_taken_one_by_one(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration.compose(["model=mlp", "training.epochs=2", "training.batch_size=40"])
+    project = make_project(tmp_path, num_train=320, num_val=20)
+    config["prepared"] = str(project.folder / "data/prepared")
+    config["trainer"] = {"accelerator": "cpu", "precision": precision}
+    facts = read_data_facts(Path(config["prepared"]))
+    weights = []
+    for at_once in (1, 16):
+        monkeypatch.setattr("digits.learning.data.STEPS_AT_ONCE", at_once)
+        session = Session(config, data=facts, scratch=tmp_path / f"checkpoint_{at_once}")
+        session.fit(on_epoch=lambda row: None)
+        session.write_bundle(tmp_path, lineage={})
+        weights.append((tmp_path / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_the_order_differs_by_epoch_and_by_seed_and_never_otherwise(tmp_path: Path) -> None:
@@ -150,7 +185,9 @@ def test_the_order_differs_by_epoch_and_by_seed_and_never_otherwise(tmp_path: Pa
         data.setup("fit")
         data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
         return [
-            int(frame.sum()) for frames_BHW, _ in data.train_dataloader() for frame in frames_BHW
+            int(frame.sum())
+            for frames_SBHW, _ in data.train_dataloader()
+            for frame in frames_SBHW.flatten(0, 1)
         ]
 
     assert order(seed=1, epoch=0) == order(seed=1, epoch=0)

@@ -79,9 +79,9 @@ def test_each_epoch_has_its_metrics_as_in_the_history_file(
 
 def test_what_the_bundle_scored_on_validation_is_a_metric(trained: Project, run: Any) -> None:
     meta = json.loads(trained.bundle("trained")["model.json"])
-    assert run.data.metrics["validation_accuracy"] == meta["validation"]["accuracy"]
-    assert run.data.metrics["num_parameters"] == meta["num_parameters"] == 3304
-    assert run.data.metrics["temperature"] == meta["calibration"]["temperature"]
+    assert run.data.metrics["bundle/val_accuracy"] == meta["validation"]["accuracy"]
+    assert run.data.metrics["bundle/num_parameters"] == meta["num_parameters"] == 3304
+    assert run.data.metrics["bundle/temperature"] == meta["calibration"]["temperature"]
 
 
 def test_system_metrics_are_logged(run: Any) -> None:

@@ -90,7 +90,21 @@ def test_a_diverged_training_says_so_leaves_the_old_bundle_and_does_not_spoil_th
     assert trained.bundle("kept")["model.onnx"] != trained.bundle("trained")["model.onnx"]
 
 
+def test_a_second_training_of_the_same_configuration_at_the_same_time_is_refused(
+    trained: Project,
+) -> None:
+    before = checkpoints(trained)
+    first = trained.train(*TINY, "seed=5", "out=first").reached("epoch 1/4")
+    second = trained.train(*TINY, "seed=5", "out=second")
+    assert second.ended() == 1
+    assert second.complaint().startswith("train: exactly this configuration is being trained alre")
+    assert first.ended() == 0, first.said()
+    assert trained.bundle("second") == {}
+    assert checkpoints(trained) == before
+
+
 def test_a_full_disk_while_an_epoch_is_saved_ends_the_run_as_failed(project: Project) -> None:
+    before = checkpoints(project)
     training = project.train(
         "model=mlp",
         "model.network.hidden=[1000,1000]",
@@ -105,6 +119,8 @@ def test_a_full_disk_while_an_epoch_is_saved_ends_the_run_as_failed(project: Pro
     )
     assert project.bundle("full") == {}
     assert status_of_latest(project) == "FAILED"
+    # A later test must not find what could be gone on with here.
+    shutil.rmtree(checkpoints(project)[interrupted_run(project, before)].parent)
 
 
 def test_a_full_disk_while_the_bundle_is_written_leaves_the_old_one(trained: Project) -> None:

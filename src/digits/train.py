@@ -8,6 +8,7 @@ Reads data/prepared/ and the configuration Hydra composes of conf/ and params.ya
 `out`: bundle/ (what is served), run.json (the MLflow run) and history.csv (a line an epoch).
 """
 
+import contextlib
 import csv
 import errno
 import json
@@ -16,11 +17,13 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hydra
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -58,18 +61,42 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
     tracking.check_reachable()
     from digits.learning.device import choose_device
 
-    accelerator, precision = choose_device(**config["trainer"])
+    choose_device(**config["trainer"])  # says at once that there is no GPU
+    fingerprint = configuration.fingerprint(config, data["digest"], configuration.code_digest())
+    scratch = CHECKPOINTS / fingerprint[:16]
+    with _only_one(scratch):
+        if not resume:
+            shutil.rmtree(scratch, ignore_errors=True)
+        result = _train(config, data=data, scratch=scratch, out=out)
+        # Only now is there nothing left to resume.
+        shutil.rmtree(scratch, ignore_errors=True)
+    return result
+
+
+@contextlib.contextmanager
+def _only_one(scratch: Path) -> Iterator[None]:
+    """Refuse a second training of the same configuration: both would write the same checkpoint."""
+    lock = scratch.with_suffix(".lock")
+    lock.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"exactly this configuration is being trained already ({lock} is held); wait for it "
+            "or stop it, then run the same command again"
+        ) from None
+
+
+def _train(
+    config: dict[str, Any], *, data: dict[str, Any], scratch: Path, out: Path
+) -> dict[str, Any]:
     from digits.learning import session
 
     for chatty in ("pytorch_lightning", "onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    fingerprint = configuration.fingerprint(config, data["digest"], configuration.code_digest())
-    scratch = CHECKPOINTS / fingerprint[:16]
-    if not resume:
-        shutil.rmtree(scratch, ignore_errors=True)
-    state_file = scratch / "run.json"
     training = session.Session(config, data=data, scratch=scratch)
-
+    state_file = scratch / "run.json"
     name = config["model"]["name"]
     with tracking.run(
         name=f"{name} seed={config['seed']}",
@@ -77,8 +104,7 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
         resume=_read_run_id(state_file),
     ) as tracked:
         write_json(state_file, {"run_id": tracked.run_id})
-        device = {"accelerator": accelerator, "precision": precision}
-        tracked.log_params({**config, "data": _data_params(data), "trainer": device})
+        tracked.log_params({**config, "data": _data_params(data), "trainer": training.device})
         tracked.log_dataset(
             name=data["name"],
             digest=data["digest"],
@@ -112,8 +138,6 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
             _log_results(tracked, training, bundle=bundle, history=history, meta=meta)
         _write_history(out / "history.csv", history)
         write_json(out / "run.json", result)
-    # Only now is there nothing left to resume.
-    shutil.rmtree(scratch, ignore_errors=True)
     return {**result, **meta}
 
 
@@ -203,9 +227,9 @@ def _log_results(
 
     tracked.log_metrics(
         {
-            "validation_accuracy": meta["validation"]["accuracy"],
-            "num_parameters": meta["num_parameters"],
-            "temperature": meta["calibration"]["temperature"],
+            "bundle/val_accuracy": meta["validation"]["accuracy"],
+            "bundle/num_parameters": meta["num_parameters"],
+            "bundle/temperature": meta["calibration"]["temperature"],
         },
         step=len(history),
     )

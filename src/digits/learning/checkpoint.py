@@ -5,36 +5,29 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint
 
 from digits.files import replacing
 
 Row = dict[str, float]
 
 
-class LastEpoch(ModelCheckpoint):
+class LastEpoch(Checkpoint):
     """Saves each finished epoch over the one before, and only then tells of it.
 
     In that order, so that whatever goes wrong in the telling (a tracking server that is gone)
-    costs no epoch.
+    costs no epoch. Lightning's ModelCheckpoint is not used: it saves by steps of automatic
+    optimisation, and moves the file from the system's temporary folder, which may be on another
+    disk: a crash in the middle of that copy would cost every epoch.
     """
 
     def __init__(self, folder: Path, *, saved: Callable[[], None]) -> None:
-        super().__init__(
-            folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-        )
         self.path = folder / "last.ckpt"
         self._saved = saved
 
-    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        # Lightning's own way goes through the system's temporary folder, which may be on another
-        # disk: its last step is then a copy, and a crash in the middle of it costs every epoch.
-        with replacing(Path(filepath)) as beside:
-            super()._save_checkpoint(trainer, str(beside))
-        self._last_checkpoint_saved = filepath
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
+        with replacing(self.path) as beside:
+            trainer.save_checkpoint(beside, weights_only=False)
         self._saved()
 
     def read_history(self) -> list[Row]:

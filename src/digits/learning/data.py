@@ -1,12 +1,12 @@
 """Images for training: kept as one uint8 tensor on the device, and cut into batches there.
 
-B batch, N images, H/W pixels.
+S steps, B batch, N images, H/W pixels.
 """
 
+import math
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,14 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# Lightning's own work around each call of `training_step` takes as long as a small network's step.
+STEPS_AT_ONCE = 16
+VALIDATED_AT_ONCE = 1000
 ARRAYS = ("train_images", "train_labels", "val_images", "val_labels")
 
 
 class Batches:
-    """Batches cut from tensors that already are on the device, in a new order each epoch.
+    """Batches cut from tensors that already are on the device.
 
     A DataLoader would collate image by image in worker processes; at this size that costs more
-    than the training step itself.
+    than the training step itself. `indices` is asked anew each epoch for what cuts each batch.
     """
 
     def __init__(
@@ -29,25 +32,19 @@ class Batches:
         frames_NHW: Tensor,
         labels_N: Tensor,
         *,
-        batch_size: int,
-        order: Callable[[int], Tensor] | None = None,
+        num_batches: int,
+        indices: Callable[[], Iterable[Tensor | slice]],
     ) -> None:
         self._frames_NHW = frames_NHW
         self._labels_N = labels_N
-        self._batch_size = batch_size
-        self._order = order
+        self._num_batches = num_batches
+        self._indices = indices
 
     def __len__(self) -> int:
-        num = len(self._labels_N)
-        # Training drops the short last batch: its batch statistics would be noisier.
-        return num // self._batch_size if self._order else -(-num // self._batch_size)
+        return self._num_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order_N = self._order(len(self._labels_N)) if self._order else None
-        for start in range(0, len(self) * self._batch_size, self._batch_size):
-            chosen: Any = slice(start, start + self._batch_size)
-            if order_N is not None:
-                chosen = order_N[chosen]
+        for chosen in self._indices():
             yield self._frames_NHW[chosen], self._labels_N[chosen]
 
 
@@ -80,21 +77,39 @@ class DigitsDataModule(pl.LightningDataModule):
             for name, array in self.arrays.items()
         }
 
+    @property
+    def steps_per_epoch(self) -> int:
+        # The short last batch is dropped: its batch statistics would be noisier.
+        return len(self.arrays["train_labels"]) // self._batch_size
+
     def train_dataloader(self) -> Batches:
+        """Frames (S, B, H, W) and labels (S, B): `STEPS_AT_ONCE` steps, fewer at an epoch's end."""
         return Batches(
             self._tensors["train_images"],
             self._tensors["train_labels"],
-            batch_size=self._batch_size,
-            order=self._epoch_order,
+            num_batches=math.ceil(self.steps_per_epoch / STEPS_AT_ONCE),
+            indices=self._training_order,
         )
 
     def val_dataloader(self) -> Batches:
-        return Batches(self._tensors["val_images"], self._tensors["val_labels"], batch_size=1000)
+        """Frames (B, H, W) and labels (B)."""
+        num = len(self._tensors["val_labels"])
+        starts = range(0, num, VALIDATED_AT_ONCE)
+        return Batches(
+            self._tensors["val_images"],
+            self._tensors["val_labels"],
+            num_batches=len(starts),
+            indices=lambda: (slice(start, start + VALIDATED_AT_ONCE) for start in starts),
+        )
 
-    def _epoch_order(self, num: int) -> Tensor:
+    def _training_order(self) -> Iterator[Tensor]:
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, epoch))
-        return torch.randperm(num, generator=generator).to(self._tensors["train_labels"].device)
+        labels_N = self._tensors["train_labels"]
+        order_N = torch.randperm(len(labels_N), generator=generator).to(labels_N.device)
+        order_SB = order_N[: self.steps_per_epoch * self._batch_size].view(-1, self._batch_size)
+        for start in range(0, self.steps_per_epoch, STEPS_AT_ONCE):
+            yield order_SB[start : start + STEPS_AT_ONCE]
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:

@@ -29,8 +29,8 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees, where its C library is glibc.
 
     As it comes, glibc gives the large arrays of each step back to the system, which has to clear
-    the same memory again for the next step: a tenth of a convolutional network's training on a
-    CPU, a third of a small one's (docs/experiments.md).
+    the same memory again for the next step: a third of a small network's training on a CPU, little
+    of a large one's (docs/experiments.md).
     """
     trim_threshold, mmap_threshold = -1, -3  # of malloc.h
     with contextlib.suppress(OSError, AttributeError):

@@ -1,6 +1,6 @@
 """The LightningModule: one step of training and of validation, and what an epoch reports.
 
-B batch, K classes, H/W pixels.
+S steps, B batch, K classes, H/W pixels.
 """
 
 import math
@@ -38,31 +38,30 @@ class Learner(pl.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[..., Any],
         label_smoothing: float,
+        total_steps: int,
         seed: int,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # `training_step` takes several steps
         # Channels last is what the CPU's and the GPU's convolutions are fastest in.
         self.network = network.to(memory_format=torch.channels_last)
         self._augment = augment
         self._make_optimizer = optimizer
         self._make_schedule = schedule
         self._label_smoothing = label_smoothing
+        self._total_steps = total_steps
         self._seed = seed
         self._loss_sum = torch.zeros(())
         self._val_sums = torch.zeros(2)
-        self._num_seen = 0
+        self._num_steps = 0
+        self._num_images = 0
         self._num_val = 0
         self._epoch_start_s = 0.0
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> Any:
         optimizer = self._make_optimizer(self.parameters())
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self._make_schedule(optimizer, total_steps=total_steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return [optimizer], [self._make_schedule(optimizer, total_steps=self._total_steps)]
 
     def on_train_epoch_start(self) -> None:
         # Seeded anew each epoch, so that a resumed training draws what an uninterrupted one would.
@@ -70,20 +69,34 @@ class Learner(pl.LightningModule):
         torch.manual_seed(seed)
         self._generator = Generator(device=self.device).manual_seed(seed)
         self._loss_sum = torch.zeros((), device=self.device)
-        self._num_seen = 0
+        self._num_steps = self._num_images = 0
         self._epoch_start_s = time.perf_counter()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        frames_BHW, labels_B = batch
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Several steps of training: frames (S, B, H, W) and labels (S, B)."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        schedule: Any = self.lr_schedulers()
+        for frames_BHW, labels_B in zip(*batch, strict=True):
+            loss = self._loss(frames_BHW, labels_B)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+            schedule.step()
+            # Lightning's autocast spans this whole call and would keep the old weights' casts.
+            torch.clear_autocast_cache()
+            # Summed on the device: reading the number each step would wait for it each step.
+            self._loss_sum += loss.detach()
+        self._num_steps += len(batch[1])
+        self._num_images += batch[1].numel()
+
+    def _loss(self, frames_BHW: Tensor, labels_B: Tensor) -> Tensor:
         images_B1HW = self._augment(frames_BHW.unsqueeze(1).float() / 255, self._generator)
         logits_BK = self.network.logits(images_B1HW.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=self._label_smoothing)
-        # Summed on the device: reading the number each step would wait for it each step.
-        self._loss_sum += loss.detach() * len(labels_B)
-        self._num_seen += len(labels_B)
-        return loss
+        return F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=self._label_smoothing)
 
     def on_validation_epoch_start(self) -> None:
+        # Before the clock is read: on a GPU this waits for the steps, which are only queued.
+        self._train_loss = self._loss_sum.item() / self._num_steps
         self._train_s = time.perf_counter() - self._epoch_start_s
         self._val_sums = torch.zeros(2, device=self.device)
         self._num_val = 0
@@ -101,7 +114,7 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch. Lightning saves the checkpoint after this, so never a diverged one."""
-        loss = self._loss_sum.item() / self._num_seen
+        loss = self._train_loss
         val_loss, val_accuracy = (self._val_sums / self._num_val).tolist()
         if not math.isfinite(loss) or not math.isfinite(val_loss):
             # The rate asked for: where the schedule has just brought it says little.
@@ -117,7 +130,7 @@ class Learner(pl.LightningModule):
             "val_accuracy": val_accuracy,
             "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
             "epoch_s": self._train_s,
-            "images_per_s": self._num_seen / self._train_s,
+            "images_per_s": self._num_images / self._train_s,
         }
         # For Lightning's own callbacks, which know metrics by what is logged.
         self.log_dict(row)

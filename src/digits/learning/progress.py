@@ -14,22 +14,25 @@ class Progress(pl.Callback):
     milliseconds a step shows; this one refreshes ten times a second at most.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, steps_per_epoch: int) -> None:
         self._name = name
+        self._steps_per_epoch = steps_per_epoch
         self._bar: tqdm[Any] | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if sys.stderr.isatty():
             self._bar = tqdm(
-                total=int(trainer.num_training_batches),
+                total=self._steps_per_epoch,
                 desc=f"{self._name} {self._epoch(trainer)}",
                 unit="step",
                 leave=False,
             )
 
-    def on_train_batch_end(self, *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(len(batch[1]))
 
     def on_train_end(self, *_: object) -> None:
         self._close_bar()

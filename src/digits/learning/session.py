@@ -40,6 +40,7 @@ class Session:
     def __init__(self, config: dict[str, Any], *, data: dict[str, Any], scratch: Path) -> None:
         keep_freed_memory()
         accelerator, precision = choose_device(**config["trainer"])
+        self.device = {"accelerator": accelerator, "precision": precision}
         self.description = f"{accelerator} {precision}"
         self._facts = data
         self._seed = config["seed"]
@@ -62,9 +63,10 @@ class Session:
             optimizer=instantiate(config["optimizer"]),
             schedule=instantiate(config["schedule"]),
             label_smoothing=training["label_smoothing"],
+            total_steps=training["epochs"] * self._data.steps_per_epoch,
             seed=self._seed,
         )
-        self._progress = Progress(self._name)
+        self._progress = Progress(self._name, steps_per_epoch=self._data.steps_per_epoch)
         self._on_epoch: Callable[[Row], None] = lambda row: None
         self._last = LastEpoch(scratch, saved=self._epoch_saved)
         with warnings.catch_warnings():
