@@ -5,9 +5,10 @@ What a command needs is imported when it runs, so that `--help` and a typo are a
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
+
+from digits.files import read_json
 
 SERVED = Path("served")
 REPORTS = Path("reports")
@@ -44,7 +45,11 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
 
     try:
         predictor = Predictor.open(model)
-        lineage = _read_json(model / "lineage.json") if (model / "lineage.json").exists() else {}
+        lineage = (
+            read_json(model / "lineage.json", stage="package")
+            if (model / "lineage.json").exists()
+            else {}
+        )
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     identity = {key: lineage.get(key) for key in IDENTITY}
@@ -71,14 +76,12 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
 def summary() -> None:
     """Say which model the pipeline selected, how good it is, and what to do next."""
     try:
-        selected = _read_json(REPORTS / "selected.json")
+        selected = read_json(REPORTS / "selected.json", stage="select")
         name = selected["model"]
-        metrics = _read_json(REPORTS / name / "metrics.json")
-        trained = _read_json(MODELS / name / "run.json")
-        data = _read_json(REPORTS / "data.json")
-    except FileNotFoundError as error:
-        raise click.ClickException(f"{error.filename} is missing; run `make repro`") from None
-    except ValueError as error:
+        metrics = read_json(REPORTS / name / "metrics.json", stage="evaluate")
+        trained = read_json(MODELS / name / "run.json", stage="train")
+        data = read_json(REPORTS / "data.json", stage="prepare")
+    except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     version = f", version {selected['version']}" if selected["version"] else ""
     click.secho(f"\n{name}{version}", bold=True)
@@ -101,14 +104,6 @@ def summary() -> None:
     click.echo("  make serve    read digits over HTTP, on http://127.0.0.1:3000")
     click.echo("  make ui       compare the runs, on http://127.0.0.1:5000")
     click.echo("  make sweep    train more models and seeds")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f`") from None
-    return content
 
 
 if __name__ == "__main__":

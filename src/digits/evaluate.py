@@ -11,7 +11,6 @@ N images, H/W pixels, K classes.
 
 import argparse
 import csv
-import json
 import time
 import zipfile
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import scores
-from digits.files import replacing, write_json
+from digits.files import read_json, replacing, write_json
 from digits.reading.predictor import Predictor
 from digits.runs import tracking
 
@@ -143,14 +142,11 @@ def _read_test(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def _read_run_id(model: Path) -> str:
     path = model / "run.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro train@{model.name}`") from None
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); run `dvc repro -f train@{model.name}`"
-        ) from None
+    stage = f"train@{model.name}"
+    content = read_json(path, stage=stage)
+    if "run_id" not in content:
+        raise ValueError(f"{path} is damaged (no 'run_id'); run `dvc repro -f {stage}`")
+    return str(content["run_id"])
 
 
 def _draw(

@@ -45,6 +45,23 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def read_json(path: Path, *, stage: str) -> dict[str, Any]:
+    """Read what a stage of the pipeline wrote.
+
+    Raises FileNotFoundError when it is missing, ValueError when it is damaged; each says which
+    stage to run.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold keys and values, got {content!r}")
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON for people and for git: indented, one trailing newline."""
     with replacing(path) as beside:

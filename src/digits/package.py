@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from packaging.requirements import Requirement
 
-from .files import replacing_folder
+from .files import read_json, replacing_folder
 from .reading.predictor import Predictor
 
 # Read before BentoML is imported: packaging is no reason to call another host.
@@ -38,7 +38,7 @@ def run(*, selected: Path, models: Path, reports: Path) -> str:
     Raises FileNotFoundError or ValueError when what `select`, `train` or `evaluate` wrote is
     missing or damaged, and BentoMLException when the Bento cannot be built.
     """
-    selection = _read_json(selected, stage="select")
+    selection = read_json(selected, stage="select")
     name = _entry(selection, "model", selected)
     bundle = models / name / "bundle"
     predictor = Predictor.open(bundle)
@@ -50,7 +50,7 @@ def run(*, selected: Path, models: Path, reports: Path) -> str:
         "run_id": _entry(selection, "run_id", selected),
         "git_commit": _entry(selection, "git_commit", selected),
         **{key: _entry(trained, key, bundle / "model.json") for key in FROM_TRAINING},
-        "metrics": _read_json(reports / name / "metrics.json", stage="evaluate"),
+        "metrics": read_json(reports / name / "metrics.json", stage="evaluate"),
     }
     assemble(bundle=bundle, lineage=lineage, served=SERVED)
     stored_tag(SERVED)
@@ -102,18 +102,6 @@ def _check_runs(predictor: Predictor, bundle: Path) -> None:
             f"{bundle} answers two frames with shape {probabilities.shape}, not finite numbers "
             f"of shape (2, {num_classes}); train again with `dvc repro`"
         )
-
-
-def _read_json(path: Path, *, stage: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold keys and values, got {content!r}")
-    return content
 
 
 def _entry(content: dict[str, Any], key: str, path: Path) -> Any:

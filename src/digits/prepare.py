@@ -13,7 +13,6 @@ N images, H/W pixels.
 
 import argparse
 import hashlib
-import json
 import math
 import struct
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import settings
-from digits.files import replacing, replacing_folder, write_json
+from digits.files import read_json, replacing, replacing_folder, write_json
 
 U8 = NDArray[np.uint8]
 MAGIC = {"images": 2051, "labels": 2049}  # unsigned bytes in three and in one dimension
@@ -69,7 +68,7 @@ def run(
     Raises ExpectationFailed for images that are not as expected, FileNotFoundError when nothing
     was fetched, ValueError for a val_size that cannot be held out.
     """
-    source = _read_source(raw)
+    source = read_json(raw / "source.json", stage="fetch")
     if source["fallback"]:
         # A stand-in must not look settled to DVC: with this file gone, the next `dvc repro`
         # tries the mirrors again, whether this succeeds or not.
@@ -215,15 +214,6 @@ def hold_out(split: Split, *, val_size: int, seed: int) -> tuple[Split, Split]:
         Split(images=split.images[train_index], labels=split.labels[train_index]),
         Split(images=split.images[val_index], labels=split.labels[val_index]),
     )
-
-
-def _read_source(raw: Path) -> dict[str, Any]:
-    path = raw / "source.json"
-    try:
-        source: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro fetch`") from None
-    return source
 
 
 def _check_headers(raw: Path, *, prefix: str) -> None:

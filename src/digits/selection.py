@@ -8,13 +8,12 @@ MLflow as `digits` and points the alias `champion` at it.
 """
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from digits import settings
-from digits.files import write_json
+from digits.files import read_json, write_json
 from digits.runs import registry, tracking
 from digits.scores import standard_error
 
@@ -90,17 +89,12 @@ def read_candidate(model: Path, name: str) -> Candidate:
 
     Raises FileNotFoundError when it is not trained, ValueError when a file is damaged.
     """
-    again = f"run `dvc repro -f train@{name}`"
+    stage = f"train@{name}"
     try:
-        meta = json.loads((model / "bundle" / "model.json").read_text(encoding="utf-8"))
-        run_facts = json.loads((model / "run.json").read_text(encoding="utf-8"))
+        meta = read_json(model / "bundle" / "model.json", stage=stage)
+        run_facts = read_json(model / "run.json", stage=stage)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"candidate {name!r} is not trained: {error.filename} is missing; "
-            f"run `dvc repro train@{name}`"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"candidate {name!r} is damaged: {error}; {again}") from None
+        raise FileNotFoundError(f"candidate {name!r} is not trained: {error}") from None
     try:
         return Candidate(
             name=name,
@@ -112,7 +106,9 @@ def read_candidate(model: Path, name: str) -> Candidate:
             stand_in=meta["lineage"]["fallback"],
         )
     except KeyError as error:
-        raise ValueError(f"candidate {name!r} is damaged: it has no {error}; {again}") from None
+        raise ValueError(
+            f"candidate {name!r} is damaged: it has no {error}; run `dvc repro -f {stage}`"
+        ) from None
 
 
 def main() -> None:

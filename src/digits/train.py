@@ -30,7 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from digits import configuration
-from digits.files import replacing, replacing_folder, write_json
+from digits.files import read_json, replacing, replacing_folder, write_json
 from digits.runs import lineage, tracking
 
 CHECKPOINTS = Path("checkpoints")
@@ -143,12 +143,7 @@ def _train(
 
 def read_data_facts(prepared: Path) -> dict[str, Any]:
     """What the prepare stage says of the images: name, digest, mean, std, classes, size."""
-    path = prepared / "data.json"
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
-    return facts
+    return read_json(prepared / "data.json", stage="prepare")
 
 
 def _make_folder(out: Path) -> None:
