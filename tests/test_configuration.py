@@ -35,7 +35,7 @@ def test_a_model_brings_its_network_its_training_and_its_augmentation() -> None:
     assert mlp["model"]["network"]["_target_"].endswith("Mlp")
     for name, config in (("cnn", cnn), ("mlp", mlp)):
         written = yaml.safe_load(Path(f"conf/model/{name}.yaml").read_text())
-        assert config["training"] == written["training"]
+        assert config["training"] == {"keep": "last", **written["training"]}
         assert config["optimizer"]["lr"] == written["optimizer"]["lr"]
     assert cnn["augment"]["_target_"] == mlp["augment"]["_target_"]
     assert cnn["augment"]["rotate_deg"] != mlp["augment"]["rotate_deg"]
@@ -98,6 +98,9 @@ def test_the_files_of_this_repository_pass_the_check() -> None:
         ("training.label_smoothing", 2, "must be a number in 0..1, got 2"),
         ("optimizer.lr", "abc", "optimizer.lr must be a number >= 0, got 'abc'"),
         ("optimizer.lr", float("nan"), "optimizer.lr must be a number >= 0, got nan"),
+        ("num_folds", 1, "num_folds must be an integer >= 2, got 1"),
+        ("fold", 5, r"fold must be an integer in 0..4, got 5"),
+        ("training.keep", "first", "training.keep must be one of last, best, got 'first'"),
         ("trainer.accelerator", "tpu", "trainer.accelerator must be one of auto, cpu, gpu"),
         ("trainer.precision", "bf8", "trainer.precision must be one of auto, 32-true"),
     ],
@@ -123,7 +126,8 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(HydraException) as caught:
         configuration.compose(["model=cn"])
     assert configuration.one_line(caught.value) == (
-        "In 'train': Could not find 'model/cn' Available options in 'model': cnn mlp"
+        "In 'train': Could not find 'model/cn' Available options in 'model': "
+        "adam_cnn cnn convnet lenet5 linear mlp vgg_small wide_mlp"
     )
 
 

@@ -23,11 +23,8 @@ with warnings.catch_warnings():
     from digits.learning.data import DigitsDataModule, epoch_seed
     from digits.learning.export import check_parity, to_onnx
     from digits.learning.images import sheet
-    from digits.learning.models import ConvNet, Mlp, Network, num_parameters
-    from digits.learning.schedules import constant, one_cycle
-    from digits.learning.session import Session
-from digits import configuration
-from digits.train import read_data_facts
+    from digits.learning.models import Mlp, Network
+    from digits.learning.schedules import constant, one_cycle, plateau
 from training_fixtures import make_project
 
 
@@ -45,36 +42,6 @@ def tiny_network(*, seed: int = 0) -> Network:
 
 
 AFFINE = Affine(rotate_deg=12, scale=0.1, shear=0.12, shift_px=2)
-
-
-def test_the_networks_have_the_parameters_that_their_files_claim() -> None:
-    mlp = Mlp(image_size=28, num_classes=10, hidden=[128, 128])
-    cnn = ConvNet(image_size=28, num_classes=10, widths=[32, 32, 48, 64, 96])
-    assert (num_parameters(mlp), num_parameters(cnn)) == (118_282, 115_968)
-    for name, network in (("mlp", mlp), ("cnn", cnn)):
-        described = Path(__file__).parent.parent / f"conf/model/{name}.yaml"
-        assert f"# {num_parameters(network):,} parameters" in described.read_text()
-
-
-@pytest.mark.parametrize("size", [8, 28, 29, 32])
-def test_a_network_answers_frames_of_any_size_it_is_made_for(size: int) -> None:
-    for body in (
-        Mlp(image_size=size, num_classes=7, hidden=[16]),
-        ConvNet(image_size=size, num_classes=7, widths=[4, 4, 4, 4, 4]),
-    ):
-        network = Network(body, mean=0.1, std=0.3)
-        assert network(frames(3, size=size)).shape == (3, 7)
-
-
-def test_frames_are_standardised_inside_the_network() -> None:
-    network = Network(torch.nn.Flatten(), mean=0.25, std=0.5)
-    ink = torch.full((1, 2, 2), 255, dtype=torch.uint8)
-    torch.testing.assert_close(network(ink), torch.full((1, 4), (1 - 0.25) / 0.5))
-
-
-def test_a_convnet_of_other_than_five_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"widths must be five numbers, got \[8, 8\]"):
-        ConvNet(image_size=28, num_classes=10, widths=[8, 8])
 
 
 def test_an_affine_change_keeps_shape_and_range() -> None:
@@ -158,23 +125,18 @@ def test_validation_sees_every_image_once_in_order(
     np.testing.assert_array_equal(labels_N, data.arrays["val_labels"])
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_steps_taken_at_once_train_as_steps_taken_one_by_one(
-    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configuration.compose(["model=mlp", "training.epochs=2", "training.batch_size=40"])
-    project = make_project(tmp_path, num_train=320, num_val=20)
-    config["prepared"] = str(project.folder / "data/prepared")
-    config["trainer"] = {"accelerator": "cpu", "precision": precision}
-    facts = read_data_facts(Path(config["prepared"]))
-    weights = []
-    for at_once in (1, 16):
-        monkeypatch.setattr("digits.learning.data.STEPS_AT_ONCE", at_once)
-        session = Session(config, data=facts, scratch=tmp_path / f"checkpoint_{at_once}")
-        session.fit(on_epoch=lambda row: None)
-        session.write_bundle(tmp_path, lineage={})
-        weights.append((tmp_path / "weights.safetensors").read_bytes())
-    assert weights[0] == weights[1]
+def test_each_image_is_validated_on_in_exactly_one_fold_whatever_the_seed(tmp_path: Path) -> None:
+    prepared = make_project(tmp_path, num_train=80, num_val=20).folder / "data/prepared"
+    held_out = []
+    for fold in range(5):
+        data = DigitsDataModule(prepared, batch_size=10, seed=fold, fold=fold, num_folds=5)
+        data.setup("fit")
+        shown = {bytes(image) for image in data.arrays["train_images"]}
+        hidden = [bytes(image) for image in data.arrays["val_images"]]
+        assert (len(shown), len(hidden)) == (80, 20)
+        assert not shown & set(hidden)
+        held_out += hidden
+    assert len(set(held_out)) == 100
 
 
 def test_the_order_differs_by_epoch_and_by_seed_and_never_otherwise(tmp_path: Path) -> None:
@@ -238,6 +200,16 @@ def test_one_cycle_goes_up_to_the_rate_for_its_share_of_the_steps_and_down_to_no
 @pytest.mark.parametrize("total_steps", range(1, 9))
 def test_one_cycle_can_be_as_short_as_one_step(total_steps: int) -> None:
     assert max(rates(one_cycle, total_steps, warmup=0.25)) == pytest.approx(0.5)
+
+
+def test_a_plateau_cuts_the_rate_once_the_validation_loss_has_not_fallen_for_some_epochs() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = plateau(optimizer, total_steps=9, factor=0.2, patience=1)
+    seen = []
+    for loss in (1.0, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8):
+        schedule.step(loss)
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx([0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.02])
 
 
 def test_a_warm_up_that_takes_all_the_steps_is_refused() -> None:

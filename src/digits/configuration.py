@@ -13,6 +13,7 @@ from digits import settings
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+KEPT = ("last", "best")
 LEARNING = Path(__file__).parent / "learning"
 # Where a run writes, and whether it may go on with an interrupted one, do not change its result.
 LOCAL_KEYS = ("out", "resume")
@@ -48,10 +49,17 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "training.batch_size", int, lowest=1)
     _expect_number(config, "training.label_smoothing", float, lowest=0, highest=1)
     _expect_number(config, "optimizer.lr", float, lowest=0)
-    for key, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
-        value = _value(config, f"trainer.{key}")
+    _expect_number(config, "num_folds", int, lowest=2)
+    if _value(config, "fold") is not None:
+        _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
+    for key, known in (
+        ("trainer.accelerator", ACCELERATORS),
+        ("trainer.precision", PRECISIONS),
+        ("training.keep", KEPT),
+    ):
+        value = _value(config, key)
         if value not in known:
-            raise ValueError(f"trainer.{key} must be one of {', '.join(known)}, got {value!r}")
+            raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}")
 
 
 def fingerprint(config: dict[str, Any], *more: str) -> str:

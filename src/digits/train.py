@@ -97,14 +97,15 @@ def _train(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     training = session.Session(config, data=data, scratch=scratch)
     state_file = scratch / "run.json"
-    name = config["model"]["name"]
     with tracking.run(
-        name=f"{name} seed={config['seed']}",
+        name=_run_name(config),
         tags=_tags(config, data),
         resume=_read_run_id(state_file),
     ) as tracked:
         write_json(state_file, {"run_id": tracked.run_id})
-        tracked.log_params({**config, "data": _data_params(data), "trainer": training.device})
+        counts = {"num_train": training.num_train, "num_val": training.num_val}
+        described = {key: data[key] for key in ("name", "digest", "image_size")} | counts
+        tracked.log_params({**config, "data": described, "trainer": training.device})
         tracked.log_dataset(
             name=data["name"],
             digest=data["digest"],
@@ -206,8 +207,9 @@ def _tags(config: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _data_params(data: dict[str, Any]) -> dict[str, Any]:
-    return {key: data[key] for key in ("name", "digest", "num_train", "num_val", "image_size")}
+def _run_name(config: dict[str, Any]) -> str:
+    fold = "" if config["fold"] is None else f" fold={config['fold']}"
+    return f"{config['model']['name']} seed={config['seed']}{fold}"
 
 
 def _log_results(

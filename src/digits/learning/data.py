@@ -51,21 +51,34 @@ class Batches:
 class DigitsDataModule(pl.LightningDataModule):
     """The prepared training split: shuffled batches to train on, and the validation images.
 
+    With a `fold`, training and validation images are pooled and that fold of `num_folds` is
+    validated on. The folds are the same whatever the seed is, so that runs can be compared.
     The epoch's order depends on the seed and the epoch's number alone, so that a resumed training
     sees what an uninterrupted one would have seen.
     """
 
-    def __init__(self, prepared: Path, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        prepared: Path,
+        *,
+        batch_size: int,
+        seed: int,
+        fold: int | None = None,
+        num_folds: int = 0,
+    ) -> None:
         super().__init__()
         self._file = prepared / "train.npz"
         self._batch_size = batch_size
         self._seed = seed
+        self._fold, self._num_folds = fold, num_folds
         self.arrays: dict[str, NDArray[np.uint8]] = {}
         self._tensors: dict[str, Tensor] = {}
 
     def setup(self, stage: str) -> None:
         if not self.arrays:
             self.arrays = _read_arrays(self._file)
+            if self._fold is not None:
+                self.arrays = _take_fold(self.arrays, self._fold, self._num_folds)
             if not 1 <= self._batch_size <= len(self.arrays["train_labels"]):
                 raise ValueError(
                     f"training.batch_size must be in 1..{len(self.arrays['train_labels'])} "
@@ -120,6 +133,25 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f prepare`") from None
+
+
+def _take_fold(
+    arrays: dict[str, NDArray[np.uint8]], fold: int, num_folds: int
+) -> dict[str, NDArray[np.uint8]]:
+    """Training and validation images of one fold, stratified by class."""
+    from sklearn.model_selection import StratifiedKFold
+
+    images_NHW = np.concatenate((arrays["train_images"], arrays["val_images"]))
+    labels_N = np.concatenate((arrays["train_labels"], arrays["val_labels"]))
+    folds = StratifiedKFold(num_folds, shuffle=True, random_state=0).split(labels_N, labels_N)
+    train, val = list(folds)[fold]
+    return dict(
+        zip(
+            ARRAYS,
+            (images_NHW[train], labels_N[train], images_NHW[val], labels_N[val]),
+            strict=True,
+        )
+    )
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from digits.learning.data import epoch_seed
 from digits.learning.models import Network
@@ -27,7 +28,8 @@ class Learner(pl.LightningModule):
     """Trains a network with label smoothing on augmented images.
 
     `optimizer` makes an optimiser of parameters, `schedule` a learning-rate schedule of that
-    optimiser and `total_steps`; both come from conf/ and are stepped each batch.
+    optimiser and `total_steps`, stepped each batch, or each epoch if it looks at the validation
+    loss; both come from conf/.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Learner(pl.LightningModule):
         schedule: Callable[..., Any],
         label_smoothing: float,
         total_steps: int,
+        keep_best: bool,
         seed: int,
     ) -> None:
         super().__init__()
@@ -50,6 +53,8 @@ class Learner(pl.LightningModule):
         self._make_schedule = schedule
         self._label_smoothing = label_smoothing
         self._total_steps = total_steps
+        self._keep_best = keep_best
+        self._best: dict[str, Tensor] = {}
         self._seed = seed
         self._loss_sum = torch.zeros(())
         self._val_sums = torch.zeros(2)
@@ -61,7 +66,9 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self._make_optimizer(self.parameters())
-        return [optimizer], [self._make_schedule(optimizer, total_steps=self._total_steps)]
+        schedule = self._make_schedule(optimizer, total_steps=self._total_steps)
+        self._by_epoch = isinstance(schedule, ReduceLROnPlateau)
+        return [optimizer], [schedule]
 
     def on_train_epoch_start(self) -> None:
         # Seeded anew each epoch, so that a resumed training draws what an uninterrupted one would.
@@ -81,7 +88,8 @@ class Learner(pl.LightningModule):
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
-            schedule.step()
+            if not self._by_epoch:
+                schedule.step()
             # Lightning's autocast spans this whole call and would keep the old weights' casts.
             torch.clear_autocast_cache()
             # Summed on the device: reading the number each step would wait for it each step.
@@ -132,12 +140,27 @@ class Learner(pl.LightningModule):
             "epoch_s": self._train_s,
             "images_per_s": self._num_images / self._train_s,
         }
+        if self._by_epoch:
+            self.lr_schedulers().step(val_loss)  # type: ignore[union-attr]
         # For Lightning's own callbacks, which know metrics by what is logged.
         self.log_dict(row)
+        best = max((earlier["val_accuracy"] for earlier in self.history), default=-1.0)
+        if self._keep_best and val_accuracy > best:
+            weights = self.network.state_dict()
+            self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         self.history.append(row)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
+        checkpoint["best"] = self._best
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = checkpoint["history"]
+        self._best = checkpoint["best"]
+
+    def trained_network(self) -> Network:
+        """The network with the weights that are to be kept, on the CPU in float32."""
+        network = self.network.cpu().float()
+        if self._best:
+            network.load_state_dict(self._best)
+        return network

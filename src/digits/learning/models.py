@@ -4,6 +4,7 @@ B batch, H/W pixels, K classes.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,48 @@ class Mlp(nn.Sequential):
         for num_in, num_out in pairwise(sizes):
             layers += [nn.Linear(num_in, num_out), nn.ReLU()]
         super().__init__(*layers, nn.Linear(sizes[-1], num_classes))
+
+
+class Stack(nn.Sequential):
+    """Plain layers in a row, as a file of conf/model/ lists them.
+
+    A layer is one of `{conv: channels, kernel: 3, padding: same}`, `{pool: size}`,
+    `{dense: neurons}` and `{dropout: share}`; ReLU follows each convolution and dense layer.
+    """
+
+    def __init__(self, *, image_size: int, num_classes: int, layers: list[dict[str, Any]]) -> None:
+        modules: list[nn.Module] = []
+        channels, side, flat = 1, image_size, 0
+        for layer in layers:
+            kind, amount = next(iter(layer.items()))
+            if kind in ("conv", "pool") and flat:
+                raise ValueError(f"model.network.layers: {layer!r} comes after a dense layer")
+            if kind == "conv":
+                kernel, padding = layer.get("kernel", 3), layer.get("padding", "same")
+                modules += [nn.Conv2d(channels, amount, kernel, padding=padding), nn.ReLU()]
+                channels, side = amount, side if padding == "same" else side - kernel + 1
+            elif kind == "pool":
+                modules.append(nn.MaxPool2d(amount))
+                side //= amount
+            elif kind == "dense":
+                if not flat:
+                    modules.append(nn.Flatten())
+                modules += [nn.Linear(flat or channels * side**2, amount), nn.ReLU()]
+                flat = amount
+            elif kind == "dropout":
+                modules.append(nn.Dropout(amount))
+            else:
+                raise ValueError(
+                    f"model.network.layers: {layer!r} must begin with conv, pool, dense or dropout"
+                )
+            if side < 1:
+                raise ValueError(
+                    f"model.network.layers: nothing of {image_size}x{image_size} pixels is left "
+                    f"after {layer!r}"
+                )
+        if not flat:
+            modules.append(nn.Flatten())
+        super().__init__(*modules, nn.Linear(flat or channels * side**2, num_classes))
 
 
 class ConvNet(nn.Sequential):

@@ -1,7 +1,7 @@
 """Learning-rate schedules of (optimizer, total_steps); conf/schedule/ names them."""
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 
 def one_cycle(optimizer: Optimizer, *, total_steps: int, warmup: float) -> LRScheduler:
@@ -22,3 +22,10 @@ def one_cycle(optimizer: Optimizer, *, total_steps: int, warmup: float) -> LRSch
 def constant(optimizer: Optimizer, *, total_steps: int) -> LambdaLR:
     """The optimiser's learning rate throughout."""
     return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def plateau(
+    optimizer: Optimizer, *, total_steps: int, factor: float, patience: int
+) -> ReduceLROnPlateau:
+    """Multiplied by `factor` after `patience` epochs in which the validation loss did not fall."""
+    return ReduceLROnPlateau(optimizer, factor=factor, patience=patience)

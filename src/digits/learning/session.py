@@ -54,7 +54,11 @@ class Session:
         )
         self._augment = instantiate(config["augment"])
         self._data = DigitsDataModule(
-            Path(config["prepared"]), batch_size=training["batch_size"], seed=self._seed
+            Path(config["prepared"]),
+            batch_size=training["batch_size"],
+            seed=self._seed,
+            fold=config["fold"],
+            num_folds=config["num_folds"],
         )
         self._data.setup("fit")
         self._learner = Learner(
@@ -64,6 +68,7 @@ class Session:
             schedule=instantiate(config["schedule"]),
             label_smoothing=training["label_smoothing"],
             total_steps=training["epochs"] * self._data.steps_per_epoch,
+            keep_best=training["keep"] == "best",
             seed=self._seed,
         )
         self._progress = Progress(self._name, steps_per_epoch=self._data.steps_per_epoch)
@@ -88,6 +93,14 @@ class Session:
     def train_images(self) -> NDArray[np.uint8]:
         """The training images (N, H, W)."""
         return self._data.arrays["train_images"]
+
+    @property
+    def num_train(self) -> int:
+        return len(self._data.arrays["train_labels"])
+
+    @property
+    def num_val(self) -> int:
+        return len(self._data.arrays["val_labels"])
 
     def finished(self) -> list[Row]:
         """A row for each epoch that an interrupted training left; a damaged rest is dropped."""
@@ -128,7 +141,7 @@ class Session:
         Raises ValueError when ONNX Runtime and torch disagree on a validation image. The same
         training gives the same bytes.
         """
-        network = self._learner.network.cpu().float()
+        network = self._learner.trained_network()
         size = self._facts["image_size"]
         frames_NHW, labels_N = self._data.arrays["val_images"], self._data.arrays["val_labels"]
         onnx_model = to_onnx(network, image_size=size)

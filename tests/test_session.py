@@ -1,0 +1,89 @@
+"""Whole trainings in this process, on a few images: what is kept, and how the rate goes."""
+
+import itertools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+with warnings.catch_warnings():
+    # Lightning and the ONNX exporter warn, while they are imported, of what they use of others.
+    warnings.simplefilter("ignore")
+    from digits.learning.session import Session
+from digits import configuration
+from digits.train import read_data_facts
+from training_fixtures import make_project
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Session]:
+    """Make a session on a few images, with a checkpoint folder of its own."""
+    project = make_project(tmp_path, num_train=320, num_val=20)
+    prepared = project.folder / "data/prepared"
+    numbers = itertools.count()
+
+    def make(*overrides: str) -> Session:
+        config = configuration.compose(
+            ["model=mlp", "training.batch_size=40", "trainer=cpu", *overrides]
+        )
+        config["prepared"] = str(prepared)
+        scratch = tmp_path / f"checkpoint_{next(numbers)}"
+        return Session(config, data=read_data_facts(prepared), scratch=scratch)
+
+    return make
+
+
+@pytest.mark.parametrize(("keep", "chosen"), [("last", -1), ("best", 0)])
+def test_the_weights_kept_are_those_of_the_last_epoch_or_of_the_best(
+    keep: str, chosen: int, start: Callable[..., Session], tmp_path: Path
+) -> None:
+    # So high a rate after the first epochs that what was learned is lost again.
+    session = start(f"training.keep={keep}", "training.epochs=3", "schedule=constant", "seed=3")
+    learner = session._learner
+
+    def spoil(row: dict[str, float]) -> None:
+        learner.optimizers().param_groups[0]["lr"] = 0.3  # type: ignore[union-attr]
+
+    history = session.fit(on_epoch=spoil)
+    assert history[0]["val_accuracy"] > history[-1]["val_accuracy"]
+    meta = session.write_bundle(tmp_path, lineage={})
+    assert meta["validation"]["accuracy"] == pytest.approx(
+        history[chosen]["val_accuracy"], abs=0.06
+    )
+
+
+def test_a_rate_that_goes_by_the_step_falls_within_the_epochs(
+    start: Callable[..., Session],
+) -> None:
+    session = start("schedule=one_cycle", "training.epochs=3")
+    first, second, last = (row["learning_rate"] for row in session.fit(on_epoch=print))
+    assert first > second > last
+
+
+def test_a_rate_that_goes_by_the_validation_loss_is_cut_after_an_epoch_without_progress(
+    start: Callable[..., Session],
+) -> None:
+    session = start(
+        *("schedule=plateau", "schedule.patience=0", "training.epochs=3"),
+        *("optimizer=sgd", "optimizer.lr=1e-6", "augment=none"),
+    )
+    rates = [row["learning_rate"] for row in session.fit(on_epoch=print)]
+    assert rates == pytest.approx([1e-6, 1e-6, 2e-7])
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_steps_taken_at_once_train_as_steps_taken_one_by_one(
+    precision: str,
+    start: Callable[..., Session],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = []
+    for at_once in (1, 16):
+        monkeypatch.setattr("digits.learning.data.STEPS_AT_ONCE", at_once)
+        session = start("training.epochs=2", f"trainer.precision={precision}")
+        session.fit(on_epoch=print)
+        session.write_bundle(tmp_path, lineage={})
+        weights.append((tmp_path / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1]
