@@ -26,14 +26,15 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI" ;; \
-	  *) mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
+	  *) echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning" && \
+	     mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3
 
 test: $(READY) ## run the tests
-	@pytest
+	@pytest -n auto --maxprocesses 4 --dist loadgroup
 
 check: $(READY) ## lint, check types, and check that imports run downward
 	@ruff check

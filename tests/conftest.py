@@ -9,6 +9,13 @@ import pytest
 from training_fixtures import PRELOADED, TINY, Project, forked, make_project
 
 
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Keep the tests of a module in one process, and those that share what takes long to make."""
+    for item in items:
+        shared = [name for name in ("project", "packaged") if name in item.fixturenames]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.module.__name__))
+
+
 @pytest.fixture(scope="session")
 def forkserver() -> Iterator[None]:
     """Begin to load what trainings need, in the background."""

@@ -50,8 +50,9 @@ class Mlp(nn.Sequential):
 class Stack(nn.Sequential):
     """Plain layers in a row, as a file of conf/model/ lists them.
 
-    A layer is one of `{conv: channels, kernel: 3, padding: same}`, `{pool: size}`,
-    `{dense: neurons}` and `{dropout: share}`; ReLU follows each convolution and dense layer.
+    A layer is one of `{conv: channels, kernel: 3, padding: same, norm: false}`, `{pool: size}`,
+    `{dense: neurons}` and `{dropout: share}`. ReLU follows each convolution, after batch
+    normalisation if it has `norm`, and each dense layer.
     """
 
     def __init__(self, *, image_size: int, num_classes: int, layers: list[dict[str, Any]]) -> None:
@@ -63,7 +64,9 @@ class Stack(nn.Sequential):
                 raise ValueError(f"model.network.layers: {layer!r} comes after a dense layer")
             if kind == "conv":
                 kernel, padding = layer.get("kernel", 3), layer.get("padding", "same")
-                modules += [nn.Conv2d(channels, amount, kernel, padding=padding), nn.ReLU()]
+                norm = layer.get("norm", False)
+                modules.append(nn.Conv2d(channels, amount, kernel, padding=padding, bias=not norm))
+                modules += [nn.BatchNorm2d(amount), nn.ReLU()] if norm else [nn.ReLU()]
                 channels, side = amount, side if padding == "same" else side - kernel + 1
             elif kind == "pool":
                 modules.append(nn.MaxPool2d(amount))
