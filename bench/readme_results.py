@@ -54,8 +54,8 @@ def results(read: Reader) -> str:
     selected, data = _json(read, "reports/selected.json"), _json(read, "reports/data.json")
     overhead = _json(read, "bench/overhead.json", needed=False)
     pipeline = _json(read, "bench/pipeline.json", needed=False)
-    head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Validation", "Parameters"]
-    head.append("Network, one image")
+    head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Corrupted"]
+    head += ["Validation", "Parameters", "Network, one image"]
     rows = []
     for candidate in selected["candidates"]:
         name = candidate["name"]
@@ -65,6 +65,7 @@ def results(read: Reader) -> str:
             f"{scored['accuracy']:.2%}",
             f"{scored['accuracy_low']:.2%} to {scored['accuracy_high']:.2%}",
             f"{scored['num_errors']:,}",
+            f"{scored['mean_corrupted_accuracy']:.1%}",
             f"{candidate['accuracy']:.2%}",
             f"{scored['num_parameters']:,}",
             f"{scored['latency_ms']:.2f} ms",
@@ -80,7 +81,8 @@ def results(read: Reader) -> str:
     lines += [
         "",
         f"Data: {data['name']}{stand_in}; {data['num_test']:,} test images, {data['num_val']:,} "
-        f"held out for validation, one seed. Selected: {selected['reason']}.",
+        f"held out for validation, one seed. Corrupted: the mean over the fifteen corruptions of "
+        f"MNIST-C. Selected: {selected['reason']}.",
     ]
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
 

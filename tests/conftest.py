@@ -2,9 +2,12 @@
 
 import multiprocessing.forkserver
 import os
-from collections.abc import Iterator
 
 import pytest
+
+# One thread a process, whoever starts it: there are as many processes as cores, and threads that
+# wait for each other on a busy machine take ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from training_fixtures import PRELOADED, TINY, Project, forked, make_project
 
@@ -17,14 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 @pytest.fixture(scope="session")
-def forkserver() -> Iterator[None]:
+def forkserver() -> None:
     """Begin to load what trainings need, in the background."""
-    # One thread: the machine is busy with other tests, and threads that wait for each other crawl.
-    os.environ["OMP_NUM_THREADS"] = "1"
     forked.set_forkserver_preload(PRELOADED)
     multiprocessing.forkserver.ensure_running()
-    yield
-    del os.environ["OMP_NUM_THREADS"]
 
 
 @pytest.fixture(scope="session")

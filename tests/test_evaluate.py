@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from digits import evaluate
+from digits.corruptions import CORRUPTIONS, corrupt
 from digits.reading.predictor import Predictor
 from drawn import drawn_set
 from serving_fixtures import write_bundle
@@ -65,6 +66,24 @@ def test_the_metrics_are_those_of_the_bundles_own_answers(
     assert metrics["onnx_bytes"] == (folder / "model/bundle/model.onnx").stat().st_size
     assert metrics["latency_ms"] > 0
     assert metrics["images_per_s"] > 0
+
+
+def test_each_corruption_has_its_accuracy_and_they_have_a_mean(
+    evaluated: tuple[Path, dict[str, Any], Path],
+) -> None:
+    folder, metrics, test = evaluated
+    shares = metrics["corrupted_accuracy"]
+    assert list(shares) == list(CORRUPTIONS)
+    assert metrics["mean_corrupted_accuracy"] == pytest.approx(
+        np.mean(list(shares.values())), abs=1e-6
+    )
+    with np.load(test) as arrays:
+        frames_NHW = corrupt("stripe", arrays["images"], seed=evaluate.CORRUPTION_SEED)
+        hits_N = (
+            Predictor.open(folder / "model/bundle").probabilities(frames_NHW).argmax(axis=1)
+            == arrays["labels"]
+        )
+    assert shares["stripe"] == hits_N.mean()
 
 
 def test_the_confusion_table_has_a_line_an_image(

@@ -75,6 +75,8 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
 @main.command()
 def summary() -> None:
     """Say which model the pipeline selected, how good it is, and what to do next."""
+    if not (REPORTS / "selected.json").exists():
+        raise click.ClickException(f"{REPORTS / 'selected.json'} is missing; run `make repro`")
     try:
         selected = read_json(REPORTS / "selected.json", stage="select")
         name = selected["model"]

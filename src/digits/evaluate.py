@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import scores
+from digits.corruptions import CORRUPTIONS, corrupt
 from digits.files import read_json, replacing, write_json
 from digits.reading.predictor import Predictor
 from digits.runs import tracking
@@ -27,6 +28,8 @@ from digits.runs import tracking
 NUM_MISTAKES_SHOWN = 32
 # MNIST's first and second 5,000 test images come from different writers.
 NUM_HALVES = 2
+# Every model is shown the same corrupted images, whatever the pipeline's seed is.
+CORRUPTION_SEED = 0
 
 
 def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
@@ -41,6 +44,7 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     probabilities_NK = predictor.probabilities(images_NHW)
     metrics = {
         **score(labels_N, probabilities_NK, predictor.classes),
+        **score_corrupted(predictor, images_NHW, labels_N),
         "num_parameters": predictor.meta["num_parameters"],
         "onnx_bytes": (model / "bundle" / "model.onnx").stat().st_size,
         **measure_speed(predictor, images_NHW),
@@ -91,6 +95,18 @@ def score(
     }
 
 
+def score_corrupted(
+    predictor: Predictor, images_NHW: NDArray[np.uint8], labels_N: NDArray[np.uint8]
+) -> dict[str, Any]:
+    """The accuracy on each corruption of MNIST-C, and the mean of the fifteen."""
+    shares = {}
+    for name in CORRUPTIONS:
+        probabilities_NK = predictor.probabilities(corrupt(name, images_NHW, seed=CORRUPTION_SEED))
+        shares[name] = scores.accuracy(labels_N, probabilities_NK.argmax(axis=1))
+    mean = sum(shares.values()) / len(shares)
+    return {"mean_corrupted_accuracy": round(mean, 6), "corrupted_accuracy": shares}
+
+
 def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[str, float]:
     """Milliseconds for one image and images a second in batches of 256, on one thread.
 
@@ -125,8 +141,10 @@ def _note(meta: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 def _metric_name(name: str) -> str:
     """A name that MLflow's pages group by what stands before the slash."""
-    group, _, rest = name.partition("per_class.")
-    return f"test_per_class/{rest}" if rest else f"test/{group}"
+    for part in ("per_class", "corrupted_accuracy"):
+        if name.startswith(f"{part}."):
+            return f"test_{part}/{name.removeprefix(f'{part}.')}"
+    return f"test/{name}"
 
 
 def _read_test(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -1,0 +1,40 @@
+"""What the project promises, held against the committed figures; each names its command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NEED_NO_TORCH = ("fetch", "compose", "evaluate", "selection", "package")
+
+
+def figures(path: str) -> Any:
+    return json.loads((ROOT / path).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("model", "least"), [("cnn", 0.995), ("mlp", 0.982)])
+def test_a_candidate_reads_the_test_images_it_promises_to(model: str, least: float) -> None:
+    metrics = figures(f"reports/{model}/metrics.json")
+    assert metrics["num_images"] == 10_000
+    assert metrics["accuracy"] >= least
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_lightning_mlflow_and_hydra_cost_at_most_a_tenth(model: str) -> None:
+    measured = figures("bench/overhead.json")[model]
+    assert len(measured["pairs"]) >= 3
+    assert 0.9 < measured["ratio"] <= 1.10
+
+
+def test_a_fresh_clone_runs_the_pipeline_within_five_minutes() -> None:
+    measured = figures("bench/pipeline.json")
+    assert measured["set_up_and_repro_s"] <= 300
+    assert measured["unchanged_repro_s"] <= 2
+
+
+def test_stages_start_in_seconds() -> None:
+    measured = figures("bench/pipeline.json")
+    assert measured["train_start_up_s"] <= 15
+    assert max(measured["import_s"][stage] for stage in NEED_NO_TORCH) <= 2
