@@ -15,8 +15,9 @@ from PIL import Image
 
 from digits.reading.predictor import Predictor
 from digits.runs import interrupts, lineage, reachable, tracking
+from digits.train import run_name
 from drawn import drawn_set
-from training_fixtures import Project, mlflow_client
+from training_fixtures import TINY, Project, mlflow_client
 
 EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "images_per_s")
 
@@ -45,7 +46,20 @@ def model_folder(client: Any, run: Any) -> Path:
 
 def test_the_run_says_that_it_finished_under_a_name_that_tells_it_apart(run: Any) -> None:
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "cnn seed=1"
+    asked = [override for override in TINY if not override.startswith("model=")]
+    assert run.info.run_name == " ".join(["cnn", *asked])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["model=cnn", "out=models/cnn"], "cnn seed=7"),
+        (["model=cnn", "seed=7", "optimizer.lr=0.1"], "cnn seed=7 optimizer.lr=0.1"),
+        (["resume=false", "fold=2"], "cnn seed=7 fold=2"),
+    ],
+)
+def test_a_run_is_named_after_what_was_asked_for(overrides: list[str], name: str) -> None:
+    assert run_name("cnn", 7, overrides) == name
 
 
 def test_every_resolved_setting_is_a_parameter(trained: Project, run: Any) -> None:

@@ -8,22 +8,18 @@ Reads data/prepared/ and the configuration Hydra composes of conf/ and params.ya
 `out`: bundle/ (what is served), run.json (the MLflow run) and history.csv (a line an epoch).
 """
 
-import contextlib
 import csv
 import errno
-import json
+import gc
 import logging
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hydra
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -31,7 +27,7 @@ from omegaconf import DictConfig
 
 from digits import configuration
 from digits.files import read_json, replacing, replacing_folder, write_json
-from digits.runs import lineage, tracking
+from digits.runs import lineage, tracking, unfinished
 
 CHECKPOINTS = Path("checkpoints")
 # No space left, over the quota, over the largest file allowed.
@@ -47,8 +43,8 @@ class Stopped(BaseException):
         self.exit_status = 128 + number
 
 
-def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
-    """Train as configured and return what run.json holds.
+def run(config: dict[str, Any], *, out: Path, resume: bool, name: str = "") -> dict[str, Any]:
+    """Train as configured and return what run.json holds; `name` is the MLflow run's.
 
     Raises FileNotFoundError when nothing is prepared, ValueError for a setting that cannot work
     or a loss that diverged, TrackingError when MLflow cannot be reached. Whatever it raises, `out`
@@ -59,50 +55,30 @@ def run(config: dict[str, Any], *, out: Path, resume: bool) -> dict[str, Any]:
     data = read_data_facts(Path(config["prepared"]))
     _make_folder(out)
     tracking.check_reachable()
+    _load_libraries()
     from digits.learning.device import choose_device
 
     choose_device(**config["trainer"])  # says at once that there is no GPU
     fingerprint = configuration.fingerprint(config, data["digest"], configuration.code_digest())
     scratch = CHECKPOINTS / fingerprint[:16]
-    with _only_one(scratch):
-        if not resume:
-            shutil.rmtree(scratch, ignore_errors=True)
-        result = _train(config, data=data, scratch=scratch, out=out)
-        # Only now is there nothing left to resume.
-        shutil.rmtree(scratch, ignore_errors=True)
-    return result
-
-
-@contextlib.contextmanager
-def _only_one(scratch: Path) -> Iterator[None]:
-    """Refuse a second training of the same configuration: both would write the same checkpoint."""
-    lock = scratch.with_suffix(".lock")
-    lock.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(
-            f"exactly this configuration is being trained already ({lock} is held); wait for it "
-            "or stop it, then run the same command again"
-        ) from None
+    with unfinished.only_one(scratch, resume=resume):
+        return _train(config, data=data, scratch=scratch, out=out, name=name)
 
 
 def _train(
-    config: dict[str, Any], *, data: dict[str, Any], scratch: Path, out: Path
+    config: dict[str, Any], *, data: dict[str, Any], scratch: Path, out: Path, name: str
 ) -> dict[str, Any]:
     from digits.learning import session
 
     for chatty in ("pytorch_lightning", "onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     training = session.Session(config, data=data, scratch=scratch)
-    state_file = scratch / "run.json"
     with tracking.run(
-        name=_run_name(config),
+        name=name or config["model"]["name"],
         tags=_tags(config, data),
-        resume=_read_run_id(state_file),
+        resume=unfinished.read_run_id(scratch),
     ) as tracked:
-        write_json(state_file, {"run_id": tracked.run_id})
+        unfinished.write_run_id(scratch, tracked.run_id)
         counts = {"num_train": training.num_train, "num_val": training.num_val}
         described = {key: data[key] for key in ("name", "digest", "image_size")} | counts
         tracked.log_params({**config, "data": described, "trainer": training.device})
@@ -142,6 +118,20 @@ def _train(
     return {**result, **meta}
 
 
+def _load_libraries() -> None:
+    """Load torch, Lightning and MLflow, without the searches for garbage that find none.
+
+    They make a few million objects that all stay: looking through them again and again is a tenth
+    of a training's start (docs/experiments.md).
+    """
+    gc.disable()
+    try:
+        tracking.load()
+        from digits.learning import session  # noqa: F401
+    finally:
+        gc.enable()
+
+
 def read_data_facts(prepared: Path) -> dict[str, Any]:
     """What the prepare stage says of the images: name, digest, mean, std, classes, size."""
     return read_json(prepared / "data.json", stage="prepare")
@@ -155,15 +145,6 @@ def _make_folder(out: Path) -> None:
         raise ValueError(
             f"out={out} cannot be made: {error.strerror}; choose another folder"
         ) from error
-
-
-def _read_run_id(state_file: Path) -> str | None:
-    """The MLflow run of an interrupted training; None when there is none or it cannot be told."""
-    try:
-        run_id: str = json.loads(state_file.read_text(encoding="utf-8"))["run_id"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return run_id
 
 
 def _fit(training: Any, tracked: tracking.Run, scratch: Path) -> list[dict[str, float]]:
@@ -183,7 +164,7 @@ def _fit(training: Any, tracked: tracking.Run, scratch: Path) -> list[dict[str, 
         history: list[dict[str, float]] = training.fit(on_epoch=log)
     except TrainingDiverged:
         # Going on from there would only diverge again.
-        shutil.rmtree(scratch, ignore_errors=True)
+        unfinished.forget(scratch)
         raise
     return history
 
@@ -207,9 +188,12 @@ def _tags(config: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _run_name(config: dict[str, Any]) -> str:
-    fold = "" if config["fold"] is None else f" fold={config['fold']}"
-    return f"{config['model']['name']} seed={config['seed']}{fold}"
+def run_name(model: str, seed: int, overrides: list[str]) -> str:
+    """The model and all that was asked for on the command line but where to write."""
+    asked = [part for part in overrides if not part.startswith(("model=", "out=", "resume="))]
+    if not any(part.startswith("seed=") for part in asked):
+        asked.insert(0, f"seed={seed}")
+    return " ".join([model, *asked])
 
 
 def _log_results(
@@ -266,7 +250,11 @@ def main() -> None:
         nonlocal num_failed
         try:
             plain = configuration.plain(config)
-            result = run(plain, out=Path(config.out), resume=config.resume)
+            out = Path(config.out)
+            name = run_name(
+                plain["model"]["name"], plain["seed"], list(HydraConfig.get().overrides.task)
+            )
+            result = run(plain, out=out, resume=config.resume, name=name)
         except Stopped as stopped:
             print(f"train: stopped by {stopped}; {GO_ON}", file=sys.stderr)
             raise SystemExit(stopped.exit_status) from None
@@ -280,7 +268,8 @@ def main() -> None:
         print(
             f"{plain['model']['name']}: {result['num_parameters']:,} parameters, validation "
             f"{result['validation']['accuracy']:.2%} of {result['validation']['num']:,} images, "
-            f"trained in {result['train_s']:.0f} s on {result['trainer']}, run {result['run_id']}",
+            f"trained in {result['train_s']:.0f} s on {result['trainer']}; {out / 'bundle'}, "
+            f"run {result['run_id']}",
             flush=True,
         )
         return float(result["validation"]["accuracy"])

@@ -29,6 +29,9 @@ from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
 from digits.scores import accuracy
 
+# 700 images in 18 steps were read at 27 %, in 180 steps at 98 %.
+FEW_STEPS = 100
+
 
 class Session:
     """A training made ready: `fit` trains, `write_bundle` exports.
@@ -61,13 +64,21 @@ class Session:
             num_folds=config["num_folds"],
         )
         self._data.setup("fit")
+        total_steps = training["epochs"] * self._data.steps_per_epoch
+        if total_steps < FEW_STEPS:
+            print(
+                f"{self._name}: only {total_steps} steps of training, which is too few to learn "
+                "much; give it more by training.epochs or a smaller training.batch_size",
+                file=sys.stderr,
+                flush=True,
+            )
         self._learner = Learner(
             Network(body, mean=data["mean"], std=data["std"]),
             augment=self._augment,
             optimizer=instantiate(config["optimizer"]),
             schedule=instantiate(config["schedule"]),
             label_smoothing=training["label_smoothing"],
-            total_steps=training["epochs"] * self._data.steps_per_epoch,
+            total_steps=total_steps,
             keep_best=training["keep"] == "best",
             seed=self._seed,
         )

@@ -41,6 +41,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
+def load() -> None:
+    """Import MLflow and what it writes a model with, which takes seconds, now and not later."""
+    import mlflow.pyfunc  # noqa: F401
+
+
 def client() -> "MlflowClient":
     """An MLflow client for `tracking_uri`."""
     from mlflow.tracking import MlflowClient
