@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of each model's own")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    facts = read_data_facts(Path("data/prepared"))
+    facts = read_data_facts(Path("data/mnist/prepared"))
     result: dict[str, Any] = {"command": "python bench/overhead.py", "machine": describe()}
     with tempfile.TemporaryDirectory() as store:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/mlflow.db"

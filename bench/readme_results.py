@@ -8,7 +8,6 @@ is between `<!-- picture -->` and `<!-- /picture -->`, and between `<!-- results
 """
 
 import json
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def results(read: Reader) -> str:
     overhead = _json(read, "bench/overhead.json", needed=False)
     pipeline = _json(read, "bench/pipeline.json", needed=False)
     head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Corrupted"]
-    head += ["Validation", "Parameters", "Network, one image"]
+    head += ["Validation", "Parameters", "Network, one image", "Training"]
     rows = []
     for candidate in selected["candidates"]:
         name = candidate["name"]
@@ -70,11 +69,8 @@ def results(read: Reader) -> str:
             f"{scored['num_parameters']:,}",
             f"{scored['latency_ms']:.2f} ms",
         ]
-        if overhead:
-            row.append(_training_time(overhead, name))
+        row.append(f"{candidate['train_s']:.0f} s")
         rows.append([f"**{cell}**" for cell in row] if name == selected["model"] else row)
-    if overhead:
-        head.append("Training")
     table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     lines = [f"| {' | '.join(row)} |" for row in table]
     stand_in = f", a stand-in for {data['requested']}" if data["fallback"] else ""
@@ -82,15 +78,10 @@ def results(read: Reader) -> str:
         "",
         f"Data: {data['name']}{stand_in}; {data['num_test']:,} test images, {data['num_val']:,} "
         f"held out for validation, one seed. Corrupted: the mean over the fifteen corruptions of "
-        f"MNIST-C. Selected: {selected['reason']}.",
+        f"MNIST-C. Trained on {selected['candidates'][0]['trainer']}. "
+        f"Selected: {selected['reason']}.",
     ]
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
-
-
-def _training_time(overhead: dict[str, Any], name: str) -> str:
-    if name not in overhead:
-        return "not timed"
-    return f"{statistics.median(pair['ours_s'] for pair in overhead[name]['pairs']):.0f} s"
 
 
 def _timed(overhead: dict[str, Any], pipeline: dict[str, Any]) -> list[str]:
@@ -108,9 +99,9 @@ def _timed(overhead: dict[str, Any], pipeline: dict[str, Any]) -> list[str]:
     if pipeline:
         machine = pipeline["machine"]
         lines.append(
-            f"`make repro` on a fresh clone takes {pipeline['set_up_and_repro_s']:.0f} s with the "
+            f"`make repro` on a fresh clone took {pipeline['set_up_and_repro_s']:.0f} s with the "
             f"packages downloaded, with nothing changed {pipeline['unchanged_repro_s']:.1f} s "
-            f"({machine['num_cpus']} cores of {machine['cpu']})."
+            f"({machine['num_cpus']} cores of {machine['cpu']}, commit {pipeline['commit'][:7]})."
         )
     return lines
 

@@ -31,14 +31,13 @@ def edit(path: str, pattern: str, new: str) -> None:
 def test_a_model_brings_its_network_its_training_and_its_augmentation() -> None:
     cnn = configuration.compose(["model=cnn"])
     mlp = configuration.compose(["model=mlp"])
-    assert cnn["model"]["network"]["_target_"].endswith("ConvNet")
+    assert cnn["model"]["network"]["_target_"].endswith("Stack")
     assert mlp["model"]["network"]["_target_"].endswith("Mlp")
     for name, config in (("cnn", cnn), ("mlp", mlp)):
         written = yaml.safe_load(Path(f"conf/model/{name}.yaml").read_text())
-        assert config["training"] == {"keep": "last", **written["training"]}
+        assert config["training"] == {"teacher": None, "keep": "last", **written["training"]}
         assert config["optimizer"]["lr"] == written["optimizer"]["lr"]
-    assert cnn["augment"]["_target_"] == mlp["augment"]["_target_"]
-    assert cnn["augment"]["rotate_deg"] != mlp["augment"]["rotate_deg"]
+    assert cnn["augment"]["affine"]["rotate_deg"] > mlp["augment"]["rotate_deg"]
 
 
 def test_groups_and_values_are_chosen_on_the_command_line() -> None:
@@ -48,6 +47,17 @@ def test_groups_and_values_are_chosen_on_the_command_line() -> None:
     assert config["schedule"]["_target_"].endswith("constant")
     assert config["optimizer"]["lr"] == 0.5
     assert config["trainer"]["accelerator"] == "cpu"
+
+
+def test_of_the_data_set_only_the_name_shapes_the_result() -> None:
+    before = configuration.compose(["model=mlp"])
+    assert (before["data"], before["prepared"]) == ("mnist", "data/mnist/prepared")
+    edit("conf/data/mnist.yaml", r"  - \.\./shared/mnist\n", "")
+    assert configuration.compose(["model=mlp"]) == before
+    other = configuration.compose(["model=mlp", "data=optdigits"])
+    assert (other["data"], other["prepared"]) == ("optdigits", "data/optdigits/prepared")
+    edit("params.yaml", "name: mnist", "name: optdigits")
+    assert configuration.compose(["model=mlp"]) == other
 
 
 def test_the_seed_is_read_from_params_yaml_and_can_be_overridden() -> None:
@@ -127,7 +137,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
         configuration.compose(["model=cn"])
     assert configuration.one_line(caught.value) == (
         "In 'train': Could not find 'model/cn' Available options in 'model': "
-        "adam_cnn cnn convnet lenet5 linear mlp vgg_small wide_mlp"
+        "adam_cnn cnn convnet ensemble lenet5 linear mlp simple_mlp student tiny vgg_small wide_mlp"
     )
 
 

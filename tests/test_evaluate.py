@@ -16,6 +16,7 @@ from drawn import drawn_set
 from serving_fixtures import write_bundle
 
 NUM = 41
+FILES = ("metrics", "details")
 
 # MLflow's SQL store asks SQLAlchemy for something that it no longer recommends.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -48,7 +49,9 @@ def test_the_metrics_are_those_of_the_bundles_own_answers(
     evaluated: tuple[Path, dict[str, Any], Path],
 ) -> None:
     folder, metrics, test = evaluated
-    assert metrics == json.loads((folder / "report/metrics.json").read_text())
+    files = [json.loads((folder / f"report/{name}.json").read_text()) for name in FILES]
+    assert metrics == files[0] | files[1]
+    assert files[1].keys() == {"per_class", "corrupted_accuracy"}
     with np.load(test) as arrays:
         predictor = Predictor.open(folder / "model/bundle")
         hits_N = predictor.probabilities(arrays["images"]).argmax(axis=1) == arrays["labels"]
@@ -107,7 +110,7 @@ def test_the_pictures_are_pictures_and_the_same_each_time(
     predictor = Predictor.open(folder / "model/bundle")
     probabilities_NK = predictor.probabilities(images_NHW)
     drawn = evaluate._draw(tmp_path, predictor, images_NHW, labels_N, probabilities_NK)
-    assert {path.name for path in drawn} == {"confusion.png", "mistakes.png"}
+    assert {path.name for path in drawn} == {"confusion.png", "mistakes.png", "predictions.png"}
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.read_bytes() == (folder / "report" / path.name).read_bytes()

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from digits.optdigits import idx
 from digits.settings import Dataset, IdxFile
 from mirror_server import Answer, MirrorServer, send, serving
 
+ROOT = Path(__file__).parent.parent
 NAMES = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -487,6 +489,24 @@ def command(root: Path, before: str = "") -> subprocess.CompletedProcess[str]:
     code = f"{before}\nimport sys; from digits.fetch import main; sys.exit(main())"
     argv = [sys.executable, "-c", code, *COMMAND[3:]] if before else COMMAND
     return subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_fetches_another_data_set_when_asked_to(tmp_path: Path) -> None:
+    root = project(tmp_path / "project", "gone")
+    shutil.copyfile(ROOT / "conf/data/optdigits.yaml", root / "conf/data/optdigits.yaml")
+    done = subprocess.run(
+        [*COMMAND[:3], "--data", "optdigits"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "data/optdigits/raw: optdigits, CC BY 4.0\n"
+    images = parsed(raw(root / "data/optdigits/raw")["train-images-idx3-ubyte"])
+    assert (images.shape, images.max()) == ((1437, 8, 8), 255)
+
+
+def test_digits_that_scikit_learn_changed_are_not_taken(tmp_path: Path) -> None:
+    with pytest.raises(NoMirrorError, match="scikit-learn: its train_images are not those of"):
+        fetch(tmp_path / "raw", "scikit-learn")
+    assert raw(tmp_path / "raw") == {}
 
 
 def test_the_command_fetches_what_params_yaml_names(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ B batch, N images, H/W pixels, K classes.
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,7 +19,7 @@ with warnings.catch_warnings():
     from torch import Tensor
 
     from digits.learning import device
-    from digits.learning.augment import Affine, NoAugment
+    from digits.learning.augment import Affine, Chain, NoAugment, Patches
     from digits.learning.calibration import fit_temperature
     from digits.learning.data import DigitsDataModule, epoch_seed
     from digits.learning.export import check_parity, to_onnx
@@ -77,6 +78,52 @@ def test_a_shift_moves_ink_by_at_most_the_pixels_it_names() -> None:
     assert 2.5 < float(across.abs().max()) <= 3.001
 
 
+def patches(**changed: Any) -> Patches:
+    settings = {"num": 1, "chance": 1.0, "area": (0.1, 0.1), "stretch": 1.0, "invert": 0.0}
+    return Patches(**(settings | changed))
+
+
+def test_a_patch_covers_the_area_it_names_and_leaves_the_rest() -> None:
+    images_B1HW = torch.rand(500, 1, 40, 40, generator=drawn_from(0))
+    changed = patches()(images_B1HW, drawn_from(1)) != images_B1HW
+    shares = changed.float().mean((1, 2, 3))
+    assert float(shares.max()) == pytest.approx(0.1, abs=0.02)  # less where the edge cuts it
+    rows, columns = changed[:, 0].any(2).sum(1), changed[:, 0].any(1).sum(1)
+    torch.testing.assert_close(shares * 1600, (rows * columns).float())
+
+
+def test_a_patch_is_one_grey_or_the_image_turned_over() -> None:
+    images_B1HW = torch.rand(50, 1, 28, 28, generator=drawn_from(0))
+    for invert in (0.0, 1.0):
+        changed = patches(invert=invert)(images_B1HW, drawn_from(1))
+        for before, after in zip(images_B1HW, changed, strict=True):
+            inside = after != before
+            expected = 1 - before[inside] if invert else after[inside][:1].expand(inside.sum())
+            torch.testing.assert_close(after[inside], expected)
+
+
+def test_patches_are_there_as_often_as_they_are_asked_for() -> None:
+    images_B1HW = torch.rand(1000, 1, 28, 28, generator=drawn_from(0))
+    touched = (patches(num=2, chance=0.3)(images_B1HW, drawn_from(1)) != images_B1HW).any((1, 2, 3))
+    assert float(touched.float().mean()) == pytest.approx(1 - 0.7**2, abs=0.06)
+    assert torch.equal(patches(chance=0.0)(images_B1HW, drawn_from(1)), images_B1HW)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"area": (0.3, 0.1)}, r"augment.area must be two shares"), ({"stretch": 0.5}, "at least 1")],
+)
+def test_patches_that_cannot_be_drawn_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        patches(**changed)
+
+
+def test_a_chain_takes_its_steps_in_order() -> None:
+    images_B1HW = torch.rand(4, 1, 28, 28, generator=drawn_from(0))
+    chain = Chain(double=lambda images, _: images * 2, less=lambda images, _: images - 1)
+    torch.testing.assert_close(chain(images_B1HW, drawn_from(1)), images_B1HW * 2 - 1)
+
+
 def test_a_scale_that_could_turn_images_inside_out_is_refused() -> None:
     with pytest.raises(ValueError, match=r"augment.scale must be in \[0, 1\), got 1.5"):
         Affine(rotate_deg=0, scale=1.5, shear=0, shift_px=0)
@@ -85,7 +132,7 @@ def test_a_scale_that_could_turn_images_inside_out_is_refused() -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> DigitsDataModule:
     """330 training images in batches of 10, so 33 steps an epoch, and 23 validation images."""
-    prepared = make_project(tmp_path, num_train=335, num_val=23).folder / "data/prepared"
+    prepared = make_project(tmp_path, num_train=335, num_val=23).folder / "data/mnist/prepared"
     data = DigitsDataModule(prepared, batch_size=10, seed=1)
     data.setup("fit")
     return data
@@ -126,7 +173,7 @@ def test_validation_sees_every_image_once_in_order(
 
 
 def test_each_image_is_validated_on_in_exactly_one_fold_whatever_the_seed(tmp_path: Path) -> None:
-    prepared = make_project(tmp_path, num_train=80, num_val=20).folder / "data/prepared"
+    prepared = make_project(tmp_path, num_train=80, num_val=20).folder / "data/mnist/prepared"
     held_out = []
     for fold in range(5):
         data = DigitsDataModule(prepared, batch_size=10, seed=fold, fold=fold, num_folds=5)
@@ -143,7 +190,7 @@ def test_the_order_differs_by_epoch_and_by_seed_and_never_otherwise(tmp_path: Pa
     project = make_project(tmp_path, num_train=40, num_val=10)
 
     def order(*, seed: int, epoch: int) -> list[int]:
-        data = DigitsDataModule(project.folder / "data/prepared", batch_size=10, seed=seed)
+        data = DigitsDataModule(project.folder / "data/mnist/prepared", batch_size=10, seed=seed)
         data.setup("fit")
         data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
         return [
@@ -172,7 +219,7 @@ def test_seeds_of_neighbouring_epochs_and_seeds_are_all_different() -> None:
 def test_prepared_images_that_cannot_be_read_are_named(
     damage: object, error: type[Exception], message: str, tmp_path: Path
 ) -> None:
-    prepared = make_project(tmp_path, num_train=20, num_val=10).folder / "data/prepared"
+    prepared = make_project(tmp_path, num_train=20, num_val=10).folder / "data/mnist/prepared"
     damage(prepared / "train.npz")  # type: ignore[operator]
     with pytest.raises(error, match=f"train.npz {message}"):
         DigitsDataModule(prepared, batch_size=10, seed=1).setup("fit")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.utils import instantiate
 
 with warnings.catch_warnings():
     # Torch warns, while it is imported, of what it uses of others.
@@ -14,7 +13,7 @@ with warnings.catch_warnings():
     import torch
     from torch import Tensor, nn
 
-    from digits.learning.models import ConvNet, Mlp, Network, Stack, num_parameters
+    from digits.learning.models import Ensemble, Mlp, Network, Stack, make_body, num_parameters
 from digits import configuration
 
 CONF = Path(__file__).parent.parent / "conf/model"
@@ -32,20 +31,26 @@ def test_a_model_has_the_parameters_that_its_file_claims_and_answers_any_batch(
 ) -> None:
     config = configuration.compose([f"model={name}"])
     assert config["model"]["name"] == name
-    body = instantiate(config["model"]["network"], image_size=28, num_classes=7)
-    assert Network(body, mean=0.1, std=0.3)(frames(3, size=28)).shape == (3, 7)
-    body = instantiate(config["model"]["network"], image_size=28, num_classes=10)
-    (claimed,) = re.findall(r"^# ([\d,]+) parameters", (CONF / f"{name}.yaml").read_text(), re.M)
+    body = make_body(config["model"], image_size=28, num_classes=7)
+    assert Network(body, mean=0.1, std=0.3).eval()(frames(3, size=28)).shape == (3, 7)
+    text = (CONF / f"{name}.yaml").read_text()
+    ((claimed, size),) = re.findall(r"^# ([\d,]+) parameters(?: on (\d+)x\d+ pixels)?", text, re.M)
+    body = make_body(config["model"], image_size=int(size or 28), num_classes=10)
     assert f"{num_parameters(body):,}" == claimed
 
 
 @pytest.mark.parametrize("size", [8, 28, 29, 32])
 def test_a_network_answers_frames_of_any_size_it_is_made_for(size: int) -> None:
     layers: list[dict[str, Any]] = [{"conv": 4}, {"pool": 2}, {"dropout": 0.5}, {"dense": 8}]
+    strided: list[dict[str, Any]] = [
+        {"conv": 4, "kernel": 5, "stride": 2},
+        {"conv": 4},
+        {"pool": 2},
+    ]
     for body in (
         Mlp(image_size=size, num_classes=7, hidden=[16]),
-        ConvNet(image_size=size, num_classes=7, widths=[4, 4, 4, 4, 4]),
         Stack(image_size=size, num_classes=7, layers=layers),
+        Stack(image_size=size, num_classes=7, layers=strided, norm="group"),
     ):
         network = Network(body, mean=0.1, std=0.3)
         assert network(frames(3, size=size)).shape == (3, 7)
@@ -53,13 +58,27 @@ def test_a_network_answers_frames_of_any_size_it_is_made_for(size: int) -> None:
 
 def test_frames_are_standardised_inside_the_network() -> None:
     network = Network(torch.nn.Flatten(), mean=0.25, std=0.5)
-    ink = torch.full((1, 2, 2), 255, dtype=torch.uint8)
-    torch.testing.assert_close(network(ink), torch.full((1, 4), (1 - 0.25) / 0.5))
+    ink = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.uint8)
+    expected = (torch.tensor([[0, 0.2, 0.4, 1.0]]) - 0.25) / 0.5
+    torch.testing.assert_close(network(ink), expected)
 
 
-def test_a_convnet_of_other_than_five_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"widths must be five numbers, got \[8, 8\]"):
-        ConvNet(image_size=28, num_classes=10, widths=[8, 8])
+def test_pale_ink_on_grey_paper_is_the_same_to_a_network() -> None:
+    network = Network(torch.nn.Flatten(), mean=0.25, std=0.5)
+    digit = torch.tensor([[[0, 100], [200, 100]]], dtype=torch.uint8)
+    torch.testing.assert_close(network(digit // 2 + 60), network(digit))
+    blank = torch.full((1, 2, 2), 99, dtype=torch.uint8)
+    torch.testing.assert_close(network(blank), torch.full((1, 4), -0.5))
+
+
+def test_with_group_normalisation_an_image_is_read_alike_in_any_company() -> None:
+    layers: list[dict[str, Any]] = [{"conv": 6}, {"pool": 2}]
+    grouped = Stack(image_size=28, num_classes=10, layers=layers, norm="group").train()
+    batched = Stack(image_size=28, num_classes=10, layers=layers, norm="batch").train()
+    images = frames(8, size=28).unsqueeze(1).float() / 255
+    images[4:] *= 0.1
+    torch.testing.assert_close(grouped(images)[:4], grouped(images[:4]))
+    assert (batched(images)[:4] - batched(images[:4])).abs().max() > 0.01
 
 
 def test_a_stack_has_the_layers_that_are_listed_in_their_order() -> None:
@@ -81,6 +100,8 @@ def test_a_stack_has_the_layers_that_are_listed_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
+        ([{"conv": 9, "kernal": 5}], r"\{'conv': 9, 'kernal': 5\} has an unknown 'kernal'"),
+        ([{"conv": 9, "padding": 2}], "padding must be same or valid"),
         ([{"con": 32}], r"\{'con': 32\} must begin with conv, pool, dense or dropout"),
         ([{"dense": 9}, {"conv": 9}], r"\{'conv': 9\} comes after a dense layer"),
         ([{"pool": 14}, {"conv": 9, "padding": "valid"}], "nothing of 28x28 pixels is left after"),
@@ -91,3 +112,19 @@ def test_a_stack_that_cannot_be_built_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Stack(image_size=28, num_classes=10, layers=layers)
+
+
+def test_a_normalisation_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="norm must be one of none, batch, group; got 'layer'"):
+        Stack(image_size=28, num_classes=10, layers=[{"conv": 4}], norm="layer")
+
+
+def test_an_ensemble_trains_each_of_its_members_and_answers_their_mean_probability() -> None:
+    torch.manual_seed(0)
+    members = [Mlp(image_size=8, num_classes=4, hidden=[5]) for _ in range(3)]
+    images = torch.rand(6, 1, 8, 8)
+    ensemble = Ensemble(members).train()
+    each = torch.stack([member(images) for member in members], dim=1)
+    torch.testing.assert_close(ensemble(images), each)
+    mean = each.softmax(2).mean(1)
+    torch.testing.assert_close(ensemble.eval()(images).softmax(1), mean)

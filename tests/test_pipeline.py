@@ -143,7 +143,7 @@ def test_without_a_mirror_and_a_stand_in_it_stops_and_says_what_was_tried(
     away = {**checkout.env, "MNIST_MIRROR": str(tmp_path)}
     checkout.env, kept = away, checkout.env
     # Valid files are kept, so there must be none for a mirror to be asked.
-    for path in (checkout.folder / "data/raw/MNIST/raw").iterdir():
+    for path in (checkout.folder / "data/small/raw/MNIST/raw").iterdir():
         path.unlink()
     stopped = checkout.dvc("repro", "fetch", check=False)
     checkout.env = kept
@@ -292,8 +292,10 @@ def test_a_run_says_which_commit_and_which_images_it_learned_from(story: Story) 
     logged = Path(run.info.artifact_uri.removeprefix("file://")) / "dvc.lock"
     prepared = story.checkout.yaml("dvc.lock")["stages"]["prepare"]
     assert yaml.safe_load(logged.read_text())["stages"]["prepare"] == prepared
-    (md5,) = [out["md5"] for out in prepared["outs"] if out["path"] == "data/prepared/train.npz"]
-    assert run.data.tags["dvc.data/prepared/train.npz"] == md5
+    (md5,) = [
+        out["md5"] for out in prepared["outs"] if out["path"] == "data/small/prepared/train.npz"
+    ]
+    assert run.data.tags["dvc.data/small/prepared/train.npz"] == md5
 
 
 def test_the_selection_holds_no_test_score(story: Story) -> None:
@@ -306,6 +308,8 @@ def test_the_selection_holds_no_test_score(story: Story) -> None:
         "num_parameters",
         "run_id",
         "git_commit",
+        "train_s",
+        "trainer",
         "stand_in",
     }
     assert {candidate["num_images"] for candidate in selected["candidates"]} == {VAL_SIZE}
@@ -313,7 +317,7 @@ def test_the_selection_holds_no_test_score(story: Story) -> None:
 
 
 def test_no_pickle_is_left_anywhere(story: Story) -> None:
-    folders = ("models", "served", "mlartifacts", "data/prepared")
+    folders = ("models", "served", "mlartifacts", "data/small/prepared")
     files = [
         path
         for folder in folders

@@ -187,6 +187,15 @@ def test_a_validation_split_that_cannot_be_held_out_is_refused(
         run(fetched(tmp_path / "raw", arrays), tmp_path, val_size=val_size)
 
 
+@pytest.mark.parametrize("fallback", [False, True])
+def test_a_share_is_held_out_of_whatever_there_is(
+    tmp_path: Path, arrays: dict[str, U8], fallback: bool
+) -> None:
+    raw = fetched(tmp_path / "raw", arrays, fallback=fallback)
+    report = run(raw, tmp_path, val_size=0.3)
+    assert (report["num_train"], report["num_val"]) == (140, 60)
+
+
 def test_of_a_stand_in_the_same_share_is_held_out_and_it_never_looks_settled(
     tmp_path: Path, arrays: dict[str, U8]
 ) -> None:

@@ -20,6 +20,8 @@ def candidate(
         num_parameters=num_parameters,
         run_id=f"run-{name}",
         git_commit=None,
+        train_s=1.0,
+        trainer="cpu 32-true",
         stand_in=False,
     )
 
@@ -33,7 +35,12 @@ def write_candidate(models: Path, name: str, accuracy: float, num_parameters: in
         "lineage": {"fallback": False},
     }
     (bundle / "model.json").write_text(json.dumps(meta))
-    run: dict[str, Any] = {"run_id": f"run-{name}", "git_commit": "abc"}
+    run: dict[str, Any] = {
+        "run_id": f"run-{name}",
+        "git_commit": "abc",
+        "train_s": 1.0,
+        "trainer": "cpu",
+    }
     (models / name / "run.json").write_text(json.dumps(run))
     return models / name
 

@@ -10,6 +10,10 @@ import pytest
 with warnings.catch_warnings():
     # Lightning and the ONNX exporter warn, while they are imported, of what they use of others.
     warnings.simplefilter("ignore")
+    import torch
+    from safetensors.torch import save_file
+
+    from digits.learning.export import load_network
     from digits.learning.session import Session
 from digits import configuration
 from digits.train import read_data_facts
@@ -20,7 +24,7 @@ from training_fixtures import make_project
 def start(tmp_path: Path) -> Callable[..., Session]:
     """Make a session on a few images, with a checkpoint folder of its own."""
     project = make_project(tmp_path, num_train=320, num_val=20)
-    prepared = project.folder / "data/prepared"
+    prepared = project.folder / "data/mnist/prepared"
     numbers = itertools.count()
 
     def make(*overrides: str) -> Session:
@@ -87,3 +91,43 @@ def test_steps_taken_at_once_train_as_steps_taken_one_by_one(
         session.write_bundle(tmp_path, lineage={})
         weights.append((tmp_path / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_a_student_learns_from_its_teacher_and_not_from_the_labels(
+    start: Callable[..., Session], tmp_path: Path
+) -> None:
+    teacher = start("model.num_members=2", "training.epochs=6")
+    teacher.fit(on_epoch=print)
+    (tmp_path / "teacher").mkdir()
+    meta = teacher.write_bundle(tmp_path / "teacher", lineage={})
+    assert meta["num_parameters"] == 2 * 118_282
+    student = start(f"training.teacher={tmp_path / 'teacher'}", "training.epochs=6")
+    labels_N = student._data.arrays["train_labels"]
+    labels_N[:] = 0  # whatever they say
+    student._data.setup("fit")
+    history = student.fit(on_epoch=print)
+    assert history[-1]["val_accuracy"] > 0.6
+
+
+def test_a_bundle_gives_the_network_back_that_it_was_made_of(
+    start: Callable[..., Session], tmp_path: Path
+) -> None:
+    session = start("model.num_members=2", "training.epochs=1")
+    session.fit(on_epoch=print)
+    session.write_bundle(tmp_path, lineage={})
+    frames_BHW = torch.from_numpy(session._data.arrays["val_images"])
+    network = load_network(tmp_path).eval()
+    torch.testing.assert_close(
+        network(frames_BHW), session._learner.trained_network().eval()(frames_BHW)
+    )
+
+
+@pytest.mark.parametrize("file", ["model.json", "weights.safetensors"])
+def test_a_teacher_that_is_damaged_or_not_there_is_named(file: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no bundle to learn from .* train one first"):
+        load_network(tmp_path)
+    (tmp_path / "model.json").write_text("{}")
+    save_file({}, tmp_path / "weights.safetensors")
+    (tmp_path / file).write_bytes(b"{")
+    with pytest.raises(ValueError, match="is damaged"):
+        load_network(tmp_path)

@@ -12,6 +12,7 @@ from digits import settings
 from digits.settings import load_dataset, load_params
 
 ROOT = Path(__file__).parent.parent
+VAL_SIZE = "val_size must be a number of images, or a share between 0 and 1 of the training images"
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 DATASET = yaml.safe_load((ROOT / "conf/data/mnist.yaml").read_text())
 REMOVED = object()
@@ -48,9 +49,10 @@ def test_the_projects_own_settings_load() -> None:
         ("data.fallbck", "none", "data.fallbck is unknown; did you mean data.fallback?"),
         ("data.name", 3, "data.name must be the name of a file in conf/data, got 3"),
         ("data", "mnist", "data must hold keys and values, got 'mnist'"),
-        ("val_size", 0, "val_size must be an integer >= 1, got 0"),
-        ("val_size", 0.1, "val_size must be an integer >= 1, got 0.1"),
-        ("val_size", True, "val_size must be an integer >= 1, got True"),
+        ("val_size", 0, f"{VAL_SIZE}; got 0"),
+        ("val_size", 1.0, f"{VAL_SIZE}; got 1.0"),
+        ("val_size", "10%", f"{VAL_SIZE}; got '10%'"),
+        ("val_size", True, f"{VAL_SIZE}; got True"),
         ("seed", -1, "seed must be an integer >= 0, got -1"),
         ("candidates", [], "candidates must be a list of distinct names in conf/model/, got []"),
         ("candidates", "mlp", "candidates must be a list of distinct names"),

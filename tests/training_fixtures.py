@@ -38,7 +38,7 @@ PRELOADED = [
 # Small enough to take a second, with batch statistics and augmentation as the real one.
 TINY = (
     "model=cnn",
-    "model.network.widths=[8,8,8,8,8]",
+    "model.network.layers=[{conv:8,kernel:5,stride:2},{conv:8},{pool:2},{conv:8},{pool:2}]",
     "training.epochs=4",
     "training.batch_size=16",
     "seed=1",
@@ -133,7 +133,7 @@ def make_project(folder: Path, *, num_train: int = 640, num_val: int = 100) -> P
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
     train_images, train_labels = drawn_set(num_train, seed=0)
     val_images, val_labels = drawn_set(num_val, seed=1)
-    prepared = folder / "data/prepared"
+    prepared = folder / "data/mnist/prepared"
     prepared.mkdir(parents=True)
     np.savez(
         prepared / "train.npz",

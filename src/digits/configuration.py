@@ -32,10 +32,15 @@ def compose(overrides: list[str], *, conf: Path = settings.CONF) -> dict[str, An
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Plain resolved values of what shapes the result."""
+    """Plain resolved values of what shapes the result.
+
+    Of the data set only its name: where its files come from changes nothing, and what they hold is
+    in data.json, with its digest.
+    """
     kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in LOCAL_KEYS])
     content = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(content, dict)
+    content["data"] = content["data"]["name"]
     return {str(key): value for key, value in content.items()}
 
 
@@ -49,6 +54,7 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "training.batch_size", int, lowest=1)
     _expect_number(config, "training.label_smoothing", float, lowest=0, highest=1)
     _expect_number(config, "optimizer.lr", float, lowest=0)
+    _expect_number(config, "model.num_members", int, lowest=1)
     _expect_number(config, "num_folds", int, lowest=2)
     if _value(config, "fold") is not None:
         _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
@@ -66,6 +72,23 @@ def fingerprint(config: dict[str, Any], *more: str) -> str:
     """A digest of a configuration and of what else decides a result."""
     text = json.dumps([config, *more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def teacher_sha256(config: dict[str, Any]) -> str | None:
+    """The digest of the bundle that a student learns from, which decides its result too.
+
+    None without a teacher; ValueError when there is no such bundle.
+    """
+    teacher = config["training"]["teacher"]
+    if not teacher:
+        return None
+    path = Path(teacher) / "model.onnx"
+    if not path.is_file():
+        raise ValueError(
+            f"training.teacher={teacher} is no bundle: {path} is missing; train one first, "
+            f"`python -m digits.train model=ensemble out={Path(teacher).parent}`"
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def one_line(error: Exception) -> str:

@@ -1,16 +1,19 @@
-"""Score a bundle on the test images: what is scored is what is served.
+r"""Score a bundle on the test images: what is scored is what is served.
 
-    python -m digits.evaluate --model models/cnn --test data/prepared/test.npz --report reports/cnn
+    python -m digits.evaluate --model models/cnn --test data/mnist/prepared/test.npz \
+        --report reports/cnn
 
 Reads the model's bundle/ and run.json, and the 10,000 test images, which no other stage opens to
-score. Writes metrics.json, confusion.csv (for `dvc plots`), confusion.png and mistakes.png, and
-logs the same to the model's MLflow run.
+score. Writes metrics.json, details.json (by class and by corruption), confusion.csv (for
+`dvc plots`) and the pictures confusion.png, mistakes.png and predictions.png, and logs the same to
+the model's MLflow run.
 
 N images, H/W pixels, K classes.
 """
 
 import argparse
 import csv
+import os
 import time
 import zipfile
 from pathlib import Path
@@ -26,6 +29,9 @@ from digits.reading.predictor import Predictor
 from digits.runs import tracking
 
 NUM_MISTAKES_SHOWN = 32
+NUM_SHOWN = 4  # of each class, right or wrong, on the sheet of predictions
+# Two dozen numbers more than `dvc metrics diff` should show.
+DETAILS = ("per_class", "corrupted_accuracy")
 # MNIST's first and second 5,000 test images come from different writers.
 NUM_HALVES = 2
 # Every model is shown the same corrupted images, whatever the pipeline's seed is.
@@ -39,7 +45,7 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     is damaged, TrackingError when MLflow cannot be reached.
     """
     run_id = _read_run_id(model)
-    predictor = Predictor.open(model / "bundle")
+    predictor = Predictor.open(model / "bundle", num_threads=os.cpu_count() or 1)
     images_NHW, labels_N = _read_test(test)
     probabilities_NK = predictor.probabilities(images_NHW)
     metrics = {
@@ -47,15 +53,17 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
         **score_corrupted(predictor, images_NHW, labels_N),
         "num_parameters": predictor.meta["num_parameters"],
         "onnx_bytes": (model / "bundle" / "model.onnx").stat().st_size,
-        **measure_speed(predictor, images_NHW),
+        **measure_speed(Predictor.open(model / "bundle"), images_NHW),
     }
-    write_json(report / "metrics.json", metrics)
+    details = {key: metrics[key] for key in DETAILS}
+    write_json(report / "details.json", details)
+    write_json(report / "metrics.json", {k: metrics[k] for k in metrics if k not in DETAILS})
     pictures = _draw(report, predictor, images_NHW, labels_N, probabilities_NK)
 
     logged = tracking.add_to_run(
         run_id,
         metrics={_metric_name(name): value for name, value in tracking.flatten(metrics).items()},
-        files=[report / "metrics.json", *pictures],
+        files=[report / "metrics.json", report / "details.json", *pictures],
         note=_note(predictor.meta, metrics),
     )
     if not logged:
@@ -108,7 +116,7 @@ def score_corrupted(
 
 
 def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[str, float]:
-    """Milliseconds for one image and images a second in batches of 256, on one thread.
+    """Milliseconds for one image and images a second in batches of 256, on the predictor's threads.
 
     The median of many, since other programs only ever add time.
     """
@@ -141,7 +149,7 @@ def _note(meta: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 def _metric_name(name: str) -> str:
     """A name that MLflow's pages group by what stands before the slash."""
-    for part in ("per_class", "corrupted_accuracy"):
+    for part in DETAILS:
         if name.startswith(f"{part}."):
             return f"test_{part}/{name.removeprefix(f'{part}.')}"
     return f"test/{name}"
@@ -193,17 +201,30 @@ def _draw(
     # The most confident mistakes first: those are what a threshold would not catch.
     worst = wrong_N[np.argsort(-probabilities_NK[wrong_N].max(axis=1), kind="stable")]
     worst = worst[:NUM_MISTAKES_SHOWN]
-    captions = [
-        f"{classes[labels_N[index]]} read as {classes[predictions_N[index]]}\n"
-        f"{probabilities_NK[index].max():.0%}, no. {index}"
-        for index in worst
-    ]
+
+    def caption(index: int) -> str:
+        return (
+            f"{classes[labels_N[index]]} read as {classes[predictions_N[index]]}\n"
+            f"{probabilities_NK[index].max():.0%}, no. {index}"
+        )
+
+    # The first of each class, as they come: what is right looks like this.
+    shown = np.concatenate(
+        [np.flatnonzero(labels_N == label)[:NUM_SHOWN] for label in range(len(classes))]
+    )
     counts_KK = scores.confusion_matrix(labels_N, predictions_N, len(classes))
     share = f"{len(labels_N) - len(wrong_N):,} of {len(labels_N):,} test images right"
     drawn = {
         "confusion.png": figures.confusion(counts_KK, classes, title=f"{name}: {share}"),
         "mistakes.png": figures.captioned_sheet(
-            images_NHW[worst], captions, title=f"{name}: {_which_mistakes(len(wrong_N))}"
+            images_NHW[worst],
+            [caption(index) for index in worst],
+            title=f"{name}: {_which_mistakes(len(wrong_N))}",
+        ),
+        "predictions.png": figures.captioned_sheet(
+            images_NHW[shown],
+            [caption(index) for index in shown],
+            title=f"{name}: the first {NUM_SHOWN} test images of each class",
         ),
     }
     for file_name, figure in drawn.items():

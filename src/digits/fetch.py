@@ -1,6 +1,6 @@
 """Fetch the data set that params.yaml names, from the first mirror that gives it.
 
-    python -m digits.fetch --out data/raw
+    python -m digits.fetch [--data NAME] [--out data/NAME/raw]
 
 Reads   params.yaml (data.name, data.fallback), conf/data/NAME.yaml, the mirrors listed there
 Writes  OUT/MNIST/raw/: four uncompressed IDX files, as torchvision's MNIST(root=OUT) reads them
@@ -33,7 +33,18 @@ from digits.mirrors import (
     shown,
     take,
 )
-from digits.settings import FALLBACKS, IDX_PATHS, Dataset, load_dataset, load_params
+from digits.settings import (
+    FALLBACKS,
+    IDX_PATHS,
+    Dataset,
+    IdxFile,
+    load_dataset,
+    load_params,
+    raw_folder,
+)
+
+# A mirror that is no folder and no address: the digits inside scikit-learn's own package.
+PACKAGED = "scikit-learn"
 
 log = logging.getLogger("digits.fetch")
 
@@ -130,7 +141,10 @@ def _collect(
         try:
             for role in missing:
                 file, started = dataset.files[role], time.monotonic()
-                take(mirror, file, parts[role], root=root, patience=patience)
+                if mirror == PACKAGED:
+                    _take_packaged(role, file, parts[role])
+                else:
+                    take(mirror, file, parts[role], root=root, patience=patience)
                 log.info(
                     "%s: %s bytes verified in %.1f s",
                     file.name,
@@ -141,6 +155,16 @@ def _collect(
             failures.append(f"{shown(mirror)}: {error}")
             log.warning("mirror failed: %s", failures[-1])
     return failures
+
+
+def _take_packaged(role: str, file: IdxFile, part: Path) -> None:
+    """Put the file of scikit-learn's own digits; MirrorError when they are not what they were."""
+    from digits import optdigits  # scikit-learn takes a second to load, and is rarely needed
+
+    _write(part, optdigits.idx_files()[role])
+    if not is_valid(part, file):
+        part.unlink()
+        raise MirrorError(f"its {role} are not those of {file.name}")
 
 
 def _remove_stale(out: Path, folder: Path, *, keep: dict[Path, str], dataset: Dataset) -> None:
@@ -229,15 +253,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m digits.fetch", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to fill, such as data/raw")
-    out: Path = parser.parse_args(arguments).out
+    parser.add_argument("--data", help="a file in conf/data/; without it, data.name of params.yaml")
+    parser.add_argument("--out", type=Path, help="folder to fill; without it, data/NAME/raw")
+    chosen = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
     # A polite kill goes the way of Ctrl-C, so that it cleans up like one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         params = load_params()
-        report = run(dataset=load_dataset(params.data_name), fallback=params.data_fallback, out=out)
+        dataset = load_dataset(chosen.data or params.data_name)
+        out = chosen.out or raw_folder(dataset.name)
+        report = run(dataset=dataset, fallback=params.data_fallback, out=out)
     except (OSError, ValueError) as error:
         print(f"digits.fetch: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""scikit-learn's own 1,797 digits as IDX files: what there is on a machine that reaches no mirror.
+"""scikit-learn's own 1,797 digits as IDX files: a data set that needs no mirror.
 
 They are real: the test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and
 C. Kaynak, 1998, https://doi.org/10.24432/C50P49, reduced by its authors to 8x8 pixels of 0..16.
@@ -25,14 +25,18 @@ MARGIN = 4  # pixels of the 8x8 image
 ZOOM = 8
 
 
-def idx_files(*, size: int) -> dict[str, bytes]:
-    """The four files by role (train_images, …): uint8 frames (size, size), 0 = paper, 255 = ink.
+def idx_files(*, size: int | None = None) -> dict[str, bytes]:
+    """The four files by role (train_images, …): uint8 images, 0 = paper, 255 = ink.
 
+    The images are frames of (size, size) pixels as the normaliser makes them, to stand in for a
+    data set of that size; or, without a size, the 8x8 pixels as they are, which the digit fills.
     Stratified 80/20 split, the same everywhere. The authors' split by writer is not known here:
     the same hands are in both parts, so accuracy on them flatters.
     """
     digits = load_digits()
-    frames_NHW = np.stack([_frame(small_HW, size=size) for small_HW in digits.images])
+    frames_NHW = _ink(digits.images)
+    if size is not None:
+        frames_NHW = np.stack([_frame(ink_HW, size=size) for ink_HW in frames_NHW])
     labels_N = digits.target.astype(np.uint8)
     train, test = train_test_split(
         np.arange(len(labels_N)), test_size=TEST_SHARE, stratify=labels_N, random_state=SPLIT_SEED
@@ -51,8 +55,12 @@ def idx(array: NDArrayU8) -> bytes:
     return head + array.tobytes()
 
 
-def _frame(small_HW: NDArray[np.float64], *, size: int) -> NDArrayU8:
-    ink_HW = np.rint(small_HW * (255 / 16)).astype(np.uint8)
+def _ink(levels: NDArray[np.float64]) -> NDArrayU8:
+    """Their 17 levels of grey as bytes."""
+    return np.rint(levels * (255 / 16)).astype(np.uint8)
+
+
+def _frame(ink_HW: NDArrayU8, *, size: int) -> NDArrayU8:
     # The digits touch their edge: a margin shows the normaliser which of the two is the paper.
     small = Image.fromarray(np.pad(ink_HW, MARGIN))
     # Made larger smoothly here, as the normaliser expects photos and drawings, not eight pixels.

@@ -1,12 +1,12 @@
 """Check the fetched images, hold out a validation split, and report what is there.
 
-    python -m digits.prepare --raw data/raw --out data/prepared --report reports
+    python -m digits.prepare --data mnist --report reports
 
-Reads data/raw/ (four IDX files and source.json), params.yaml (val_size, seed) and the counts of
-images in conf/data/NAME.yaml. Writes data/prepared/: train.npz (training and validation images),
-test.npz (opened by `evaluate` alone) and data.json (what a training needs to know of them); and
-the data report, reports/data.json and reports/data.png. A violated expectation fails the stage and
-is named.
+Reads data/NAME/raw/ (four IDX files and source.json), params.yaml (val_size, seed) and the counts
+of images in conf/data/NAME.yaml. Writes data/NAME/prepared/: train.npz (training and validation
+images), test.npz (opened by `evaluate` alone) and data.json (what a training needs to know of
+them); and the data report, reports/data.json and reports/data.png. A violated expectation fails
+the stage and is named.
 
 N images, H/W pixels.
 """
@@ -58,13 +58,14 @@ def run(
     report: Path,
     num_train: int,
     num_test: int,
-    val_size: int,
+    val_size: float,
     seed: int,
 ) -> dict[str, Any]:
     """Prepare and return the data report; when it raises, what was prepared before is untouched.
 
-    The data set has `num_train` images to learn from, `val_size` of them to hold out, and
-    `num_test` to report. Of a stand-in, which has fewer, the same share is held out.
+    The data set has `num_train` images to learn from, `val_size` of them (or that share, if it is
+    below 1) to hold out, and `num_test` to report. Of a stand-in, which has fewer, the same share
+    is held out.
     Raises ExpectationFailed for images that are not as expected, FileNotFoundError when nothing
     was fetched, ValueError for a val_size that cannot be held out.
     """
@@ -85,15 +86,16 @@ def run(
         check(splits[name], where=name, image_size=source["image_size"], classes=source["classes"])
         found = len(splits[name])
         _expect(source["fallback"] or found == expected, f"{expected} {name} images, found {found}")
-    if source["fallback"]:
-        val_size = max(1, round(val_size * len(splits["train"]) / num_train))
+    share = val_size if val_size < 1 else val_size / num_train
+    if share == val_size or source["fallback"]:
+        val_size = max(1, round(share * len(splits["train"])))
     duplicates = count_duplicates(splits["train"].images, splits["test"].images)
     for where, number in duplicates.items():
         allowed = MAX_DUPLICATE_SHARE * len(splits["test" if "test" in where else "train"])
         _expect(
             number <= allowed, f"at most {allowed:.0f} exact duplicates {where}, found {number}"
         )
-    train, val = hold_out(splits["train"], val_size=val_size, seed=seed)
+    train, val = hold_out(splits["train"], val_size=int(val_size), seed=seed)
     test = splits["test"]
 
     facts = {
@@ -203,7 +205,8 @@ def hold_out(split: Split, *, val_size: int, seed: int) -> tuple[Split, Split]:
     if not num_classes <= val_size <= len(split) - num_classes:
         raise ValueError(
             f"val_size must be in {num_classes}..{len(split) - num_classes} for "
-            f"{len(split)} images of {num_classes} classes, got {val_size!r}; change params.yaml"
+            f"{len(split)} images of {num_classes} classes, got {val_size!r}; set it in "
+            "params.yaml or by --val-size, also as a share such as 0.1"
         )
     train_index, val_index = train_test_split(
         np.arange(len(split)), test_size=val_size, stratify=split.labels, random_state=seed
@@ -256,21 +259,29 @@ def _expect(holds: bool, expectation: str) -> None:
         raise ExpectationFailed(f"expected {expectation}")
 
 
+def _number(text: str) -> float:
+    value = float(text) if "." in text else int(text)
+    settings.check_val_size(value)
+    return value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name in ("raw", "out", "report"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--data", help="a file in conf/data/; without it, data.name of params.yaml")
+    parser.add_argument("--val-size", type=_number, help="instead of val_size of params.yaml")
+    parser.add_argument("--report", type=Path, help="without it, the folder of the prepared arrays")
     arguments = parser.parse_args()
     try:
         params = settings.load_params()
-        dataset = settings.load_dataset(params.data_name)
+        dataset = settings.load_dataset(arguments.data or params.data_name)
+        out = settings.prepared_folder(dataset.name)
         content = run(
-            raw=arguments.raw,
-            out=arguments.out,
-            report=arguments.report,
+            raw=settings.raw_folder(dataset.name),
+            out=out,
+            report=arguments.report or out.parent,
             num_train=dataset.num_train,
             num_test=dataset.num_test,
-            val_size=params.val_size,
+            val_size=params.val_size if arguments.val_size is None else arguments.val_size,
             seed=params.seed,
         )
     except (ValueError, OSError) as error:

@@ -28,6 +28,8 @@ class Candidate:
     num_parameters: int
     run_id: str
     git_commit: str | None
+    train_s: float  # the training loop alone
+    trainer: str  # what it ran on
     stand_in: bool  # trained on the fallback, because the data set could not be fetched
 
 
@@ -103,6 +105,8 @@ def read_candidate(model: Path, name: str) -> Candidate:
             num_parameters=meta["num_parameters"],
             run_id=run_facts["run_id"],
             git_commit=run_facts["git_commit"],
+            train_s=run_facts["train_s"],
+            trainer=run_facts["trainer"],
             stand_in=meta["lineage"]["fallback"],
         )
     except KeyError as error:

@@ -23,6 +23,16 @@ IDX_PATHS = {
 }
 
 
+def raw_folder(name: str) -> Path:
+    """Where a data set's fetched files are."""
+    return Path("data") / name / "raw"
+
+
+def prepared_folder(name: str) -> Path:
+    """Where a data set's prepared arrays are."""
+    return Path("data") / name / "prepared"
+
+
 @dataclass(frozen=True, kw_only=True)
 class IdxFile:
     """One IDX file of a data set: its name, uncompressed size and digest."""
@@ -52,7 +62,7 @@ class Params:
 
     data_name: str
     data_fallback: str
-    val_size: int
+    val_size: float  # images, or below 1 a share of the training images
     seed: int
     candidates: tuple[str, ...]
 
@@ -67,8 +77,8 @@ def load_params(path: Path = PARAMS) -> Params:
         raise ValueError(f"{path}: data.name must be the name of a file in conf/data, got {name!r}")
     if fallback not in FALLBACKS:
         raise ValueError(f"{path}: data.fallback must be one of {FALLBACKS}, got {fallback!r}")
-    for key, lowest in (("val_size", 1), ("seed", 0)):
-        _expect_integer(path, key, raw[key], lowest=lowest)
+    _expect_integer(path, "seed", raw["seed"], lowest=0)
+    check_val_size(raw["val_size"], where=f"{path}: ")
     candidates = raw["candidates"]
     if not _is_list_of(str, candidates) or not candidates or len({*candidates}) != len(candidates):
         raise ValueError(
@@ -82,6 +92,17 @@ def load_params(path: Path = PARAMS) -> Params:
         seed=raw["seed"],
         candidates=tuple(candidates),
     )
+
+
+def check_val_size(value: Any, *, where: str = "") -> None:
+    """Raise ValueError for a size of the validation split that is no number of images or share."""
+    is_share = isinstance(value, float) and 0 < value < 1
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not is_share and not is_count:
+        raise ValueError(
+            f"{where}val_size must be a number of images, or a share between 0 and 1 of the "
+            f"training images; got {value!r}"
+        )
 
 
 def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:

@@ -4,7 +4,7 @@
     python -m digits.train -m model=mlp,cnn seed=1,2,3      a sweep
     python -m digits.train --cfg job            what would be trained, without training
 
-Reads data/prepared/ and the configuration Hydra composes of conf/ and params.yaml. Writes, in
+Reads data/NAME/prepared/ and the configuration Hydra composes of conf/ and params.yaml. Writes, in
 `out`: bundle/ (what is served), run.json (the MLflow run) and history.csv (a line an epoch).
 """
 
@@ -25,9 +25,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from digits import configuration
+from digits import configuration, sweep
 from digits.files import read_json, replacing, replacing_folder, write_json
-from digits.runs import lineage, tracking, unfinished
+from digits.runs import labels, lineage, sweeps, tracking, unfinished
 
 CHECKPOINTS = Path("checkpoints")
 # No space left, over the quota, over the largest file allowed.
@@ -43,8 +43,8 @@ class Stopped(BaseException):
         self.exit_status = 128 + number
 
 
-def run(config: dict[str, Any], *, out: Path, resume: bool, name: str = "") -> dict[str, Any]:
-    """Train as configured and return what run.json holds; `name` is the MLflow run's.
+def run(config: dict[str, Any], *, out: Path, resume: bool, label: labels.Label) -> dict[str, Any]:
+    """Train as configured and return what run.json holds.
 
     Raises FileNotFoundError when nothing is prepared, ValueError for a setting that cannot work
     or a loss that diverged, TrackingError when MLflow cannot be reached. Whatever it raises, `out`
@@ -59,23 +59,27 @@ def run(config: dict[str, Any], *, out: Path, resume: bool, name: str = "") -> d
     from digits.learning.device import choose_device
 
     choose_device(**config["trainer"])  # says at once that there is no GPU
-    fingerprint = configuration.fingerprint(config, data["digest"], configuration.code_digest())
+    teacher = configuration.teacher_sha256(config)
+    fingerprint = configuration.fingerprint(
+        config, data["digest"], configuration.code_digest(), teacher or ""
+    )
     scratch = CHECKPOINTS / fingerprint[:16]
     with unfinished.only_one(scratch, resume=resume):
-        return _train(config, data=data, scratch=scratch, out=out, name=name)
+        return _train(config, data=data, scratch=scratch, out=out, label=label)
 
 
 def _train(
-    config: dict[str, Any], *, data: dict[str, Any], scratch: Path, out: Path, name: str
+    config: dict[str, Any], *, data: dict[str, Any], scratch: Path, out: Path, label: labels.Label
 ) -> dict[str, Any]:
     from digits.learning import session
 
     for chatty in ("pytorch_lightning", "onnxscript", "onnx_ir"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     training = session.Session(config, data=data, scratch=scratch)
+    print(training.outline(), flush=True)
     with tracking.run(
-        name=name or config["model"]["name"],
-        tags=_tags(config, data),
+        name=label.name,
+        tags=labels.of_training(config, data) | label.tags,
         resume=unfinished.read_run_id(scratch),
     ) as tracked:
         unfinished.write_run_id(scratch, tracked.run_id)
@@ -89,6 +93,7 @@ def _train(
             source=config["prepared"],
             context="training",
         )
+        tracked.log_text(training.architecture(), "architecture.txt")
         started_s = time.perf_counter()
         history = _fit(training, tracked, scratch)
         seconds = time.perf_counter() - started_s
@@ -101,6 +106,7 @@ def _train(
                     "data_digest": data["digest"],
                     "seed": config["seed"],
                     "config_digest": configuration.fingerprint(config),
+                    "teacher_sha256": configuration.teacher_sha256(config),
                     "packages": lineage.package_versions(),
                 },
             )
@@ -169,31 +175,14 @@ def _fit(training: Any, tracked: tracking.Run, scratch: Path) -> list[dict[str, 
     return history
 
 
-def _tags(config: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    # Of what this training read; all others are in dvc.lock, which is logged as a file.
-    hashes = {
-        f"dvc.{path}": digest
-        for path, digest in lineage.lock_hashes().items()
-        if path.startswith(config["prepared"])
-    }
-    packages = {f"version.{name}": number for name, number in lineage.package_versions().items()}
-    return {
-        "git_commit": lineage.git_commit() or "",
-        "data_digest": data["digest"],
-        "dataset": data["name"],
-        "fallback": str(data["fallback"]).lower(),
-        "model": config["model"]["name"],
-        **hashes,
-        **packages,
-    }
-
-
-def run_name(model: str, seed: int, overrides: list[str]) -> str:
-    """The model and all that was asked for on the command line but where to write."""
-    asked = [part for part in overrides if not part.startswith(("model=", "out=", "resume="))]
-    if not any(part.startswith("seed=") for part in asked):
-        asked.insert(0, f"seed={seed}")
-    return " ".join([model, *asked])
+def _label(config: dict[str, Any]) -> labels.Label:
+    job = HydraConfig.get()
+    asked = list(job.overrides.task)
+    swept = job.mode is RunMode.MULTIRUN
+    return labels.Label(
+        name=labels.run_name(config["model"]["name"], config["seed"], asked),
+        tags=sweeps.child_tags(Path(job.sweep.dir), asked) if swept else {},
+    )
 
 
 def _log_results(
@@ -251,10 +240,7 @@ def main() -> None:
         try:
             plain = configuration.plain(config)
             out = Path(config.out)
-            name = run_name(
-                plain["model"]["name"], plain["seed"], list(HydraConfig.get().overrides.task)
-            )
-            result = run(plain, out=out, resume=config.resume, name=name)
+            result = run(plain, out=out, resume=config.resume, label=_label(plain))
         except Stopped as stopped:
             print(f"train: stopped by {stopped}; {GO_ON}", file=sys.stderr)
             raise SystemExit(stopped.exit_status) from None
@@ -280,6 +266,8 @@ def main() -> None:
         job()
     except Stopped as stopped:  # before or after the training itself
         raise SystemExit(stopped.exit_status) from None
+    finally:
+        sweep.close_what_was_stopped()
     if num_failed:
         raise SystemExit(f"train: {num_failed} of the sweep's trainings failed, see above")
 

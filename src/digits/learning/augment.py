@@ -5,6 +5,7 @@ images and samples them with one `grid_sample` instead.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,21 @@ class NoAugment:
     """Images as they are."""
 
     def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
+        return images_B1HW
+
+
+class Chain:
+    """Augmentations one after the other, each under a name of its own."""
+
+    def __init__(self, **steps: Callable[[Tensor, Generator], Tensor]) -> None:
+        for name, step in steps.items():
+            if not callable(step):
+                raise ValueError(f"augment.{name} must be an augmentation, got {step!r}")
+        self._steps = tuple(steps.values())
+
+    def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
+        for step in self._steps:
+            images_B1HW = step(images_B1HW, generator)
         return images_B1HW
 
 
@@ -57,6 +73,62 @@ class Affine:
             grid_2BP = theta_2BX @ _places(height, width, images_B1HW.device)
             grid_BHW2 = grid_2BP.permute(1, 2, 0).reshape(num, height, width, 2)
             return F.grid_sample(images_B1HW, grid_BHW2, align_corners=False)
+
+
+class Patches:
+    """Random rectangles, each hidden under one grey or turned from ink to paper and back.
+
+    After Z. Zhong and others 2017 (arXiv 1708.04896), who only hide: a network that has seen
+    inverted ink tells strokes by their edges.
+
+    Args:
+        num: rectangles drawn on an image at most.
+        chance: of each of them, that it is there.
+        area: the smallest and largest area, as a share of the image.
+        stretch: the largest ratio of the sides, either way.
+        invert: share of the rectangles that are turned over instead of hidden.
+    """
+
+    def __init__(
+        self, *, num: int, chance: float, area: tuple[float, float], stretch: float, invert: float
+    ) -> None:
+        if not 0 < area[0] <= area[1] <= 1:
+            raise ValueError(f"augment.area must be two shares in (0, 1], rising; got {area!r}")
+        if stretch < 1:
+            raise ValueError(f"augment.stretch must be at least 1, got {stretch!r}")
+        self._num = num
+        self._chance = chance
+        self._area = area
+        self._stretch = math.log(stretch)
+        self._invert = invert
+
+    def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
+        """float (B, 1, H, W) in [0, 1] → the same; all randomness comes from the generator."""
+        for _ in range(self._num):
+            images_B1HW = self._draw(images_B1HW, generator)
+        return images_B1HW
+
+    def _draw(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
+        num, _, height, width = images_B1HW.shape
+        device = images_B1HW.device
+        # One draw: area, ratio of the sides, place x, place y, is it there, inverted?, grey.
+        uniform = torch.rand(7, num, 1, generator=generator, device=device)
+        smallest, largest = self._area
+        area = smallest + uniform[0] * (largest - smallest)
+        ratio = torch.exp((uniform[1] * 2 - 1) * self._stretch)
+        inside_BH = _within(height, uniform[2], torch.sqrt(area * ratio))
+        inside_BW = _within(width, uniform[3], torch.sqrt(area / ratio))
+        there_BH = inside_BH & (uniform[4] < self._chance)
+        patch_B1HW = (there_BH.unsqueeze(2) & inside_BW.unsqueeze(1)).unsqueeze(1)
+        inverted_B111, grey_B111 = uniform[5:].view(2, num, 1, 1, 1)
+        inside_B1HW = torch.where(inverted_B111 < self._invert, 1 - images_B1HW, grey_B111)
+        return torch.where(patch_B1HW, inside_B1HW, images_B1HW)
+
+
+def _within(num_pixels: int, centre_B1: Tensor, share_B1: Tensor) -> Tensor:
+    """Which pixels of a side an interval covers, its centre and length in sides: (B, P)."""
+    places_P = (torch.arange(num_pixels, device=centre_B1.device) + 0.5) / num_pixels
+    return (places_P - centre_B1).abs() < share_B1 / 2
 
 
 def _places(height: int, width: int, device: torch.device) -> Tensor:

@@ -1,17 +1,21 @@
-"""A trained network to ONNX, only if ONNX Runtime then answers as torch does.
+"""A trained network to ONNX, only if ONNX Runtime then answers as torch does; a bundle to torch.
 
 B batch, H/W pixels, K classes.
 """
 
+import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from digits.learning.models import Network
+from digits.learning.models import Network, make_body
 
 # Both compute in float32, but fuse and order the sums differently.
 LOGIT_TOLERANCE = 1e-3
@@ -47,6 +51,30 @@ def to_onnx(network: Network, *, image_size: int) -> bytes:
         del value.metadata_props[:]
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def load_network(bundle: Path) -> Network:
+    """The torch network of a bundle, from its weights and from how its model.json builds it.
+
+    Raises ValueError when there is no such bundle or it is damaged.
+    """
+    try:
+        meta = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
+        weights = load_file(bundle / "weights.safetensors")
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{bundle} is no bundle to learn from ({error.filename} is missing); train one first: "
+            f"`python -m digits.train model=ensemble out={bundle.parent}`"
+        ) from None
+    except (json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"{bundle} is damaged ({error}); train it again") from None
+    described = meta["input"]
+    body = make_body(
+        meta["network"], image_size=described["size"], num_classes=len(meta["classes"])
+    )
+    network = Network(body, mean=described["mean"], std=described["std"])
+    network.load_state_dict(weights)
+    return network
 
 
 def check_parity(

@@ -25,7 +25,7 @@ class TrainingDiverged(ValueError):
 
 
 class Learner(pl.LightningModule):
-    """Trains a network with label smoothing on augmented images.
+    """Trains a network on augmented images, by their labels or by what a teacher says of them.
 
     `optimizer` makes an optimiser of parameters, `schedule` a learning-rate schedule of that
     optimiser and `total_steps`, stepped each batch, or each epoch if it looks at the validation
@@ -43,6 +43,7 @@ class Learner(pl.LightningModule):
         total_steps: int,
         keep_best: bool,
         seed: int,
+        teacher: Network | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # `training_step` takes several steps
@@ -56,6 +57,8 @@ class Learner(pl.LightningModule):
         self._keep_best = keep_best
         self._best: dict[str, Tensor] = {}
         self._seed = seed
+        # Not as a part of this module: nobody trains it, and no checkpoint holds it.
+        self._teacher = (teacher,)
         self._loss_sum = torch.zeros(())
         self._val_sums = torch.zeros(2)
         self._num_steps = 0
@@ -69,6 +72,16 @@ class Learner(pl.LightningModule):
         schedule = self._make_schedule(optimizer, total_steps=self._total_steps)
         self._by_epoch = isinstance(schedule, ReduceLROnPlateau)
         return [optimizer], [schedule]
+
+    def forward(self, frames_BHW: Tensor) -> Tensor:
+        """The network's answer: uint8 frames (B, H, W) → logits (B, K)."""
+        logits_BK: Tensor = self.network(frames_BHW)
+        return logits_BK
+
+    def on_fit_start(self) -> None:
+        (teacher,) = self._teacher
+        if teacher is not None:
+            teacher.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def on_train_epoch_start(self) -> None:
         # Seeded anew each epoch, so that a resumed training draws what an uninterrupted one would.
@@ -99,8 +112,16 @@ class Learner(pl.LightningModule):
 
     def _loss(self, frames_BHW: Tensor, labels_B: Tensor) -> Tensor:
         images_B1HW = self._augment(frames_BHW.unsqueeze(1).float() / 255, self._generator)
-        logits_BK = self.network.logits(images_B1HW.contiguous(memory_format=torch.channels_last))
-        return F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=self._label_smoothing)
+        images_B1HW = images_B1HW.contiguous(memory_format=torch.channels_last)
+        logits = self.network.logits(images_B1HW).float()
+        (teacher,) = self._teacher
+        targets, smoothing = labels_B, self._label_smoothing
+        if teacher is not None:
+            with torch.no_grad():
+                targets, smoothing = teacher.logits(images_B1HW).float().softmax(1), 0.0
+        if logits.ndim == 3:  # of an ensemble: (B, M, K)
+            targets = targets.repeat_interleave(logits.shape[1], dim=0)
+        return F.cross_entropy(logits.flatten(0, -2), targets, label_smoothing=smoothing)
 
     def on_validation_epoch_start(self) -> None:
         # Before the clock is read: on a GPU this waits for the steps, which are only queued.

@@ -3,18 +3,25 @@
 B batch, H/W pixels, K classes.
 """
 
+import math
 from itertools import pairwise
 from typing import Any
 
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
+
+# Of group normalisation; fewer where the channels cannot be shared out evenly.
+GROUPS = 8
 
 
 class Network(nn.Module):
     """A body with its standardisation built in: uint8 frames in, logits out.
 
-    Keeping the constants inside the network puts them inside the exported ONNX too, so nobody
-    who runs the model can standardise otherwise than training did.
+    Each image is stretched between its own lightest and darkest pixel, which leaves MNIST as it is
+    and makes pale ink and grey paper look like it; then the training images' mean and deviation are
+    applied. What is inside the network is inside the exported ONNX too, so nobody who runs the
+    model can standardise otherwise than training did.
     """
 
     mean: Tensor
@@ -32,8 +39,35 @@ class Network(nn.Module):
 
     def logits(self, images_B1HW: Tensor) -> Tensor:
         """float in [0, 1], 1 = ink → logits (B, K): where training enters, after augmentation."""
-        logits_BK: Tensor = self.body((images_B1HW - self.mean) / self.std)
+        lightest_B111 = images_B1HW.amin((1, 2, 3), keepdim=True)
+        range_B111 = images_B1HW.amax((1, 2, 3), keepdim=True) - lightest_B111
+        # An image of one grey has no range: it becomes paper.
+        stretched_B1HW = (images_B1HW - lightest_B111) / range_B111.clamp_min(1 / 255)
+        logits_BK: Tensor = self.body((stretched_B1HW - self.mean) / self.std)
         return logits_BK
+
+
+class Ensemble(nn.ModuleList):
+    """Bodies of one kind that started from different weights, read together.
+
+    In training each gives its own logits (B, M, K) for M members, and so learns as if alone; after
+    it the answer is their mean probability, as logits (B, K).
+    """
+
+    def forward(self, images_B1HW: Tensor) -> Tensor:
+        logits_BMK = torch.stack([member(images_B1HW) for member in self], dim=1)
+        if self.training:
+            return logits_BMK
+        return logits_BMK.log_softmax(2).logsumexp(1) - math.log(len(self))
+
+
+def make_body(model: dict[str, Any], *, image_size: int, num_classes: int) -> nn.Module:
+    """The body that a file of conf/model/ describes: `network`, or `num_members` of it."""
+    members = [
+        instantiate(model["network"], image_size=image_size, num_classes=num_classes)
+        for _ in range(model["num_members"])
+    ]
+    return Ensemble(members) if len(members) > 1 else members[0]
 
 
 class Mlp(nn.Sequential):
@@ -48,14 +82,25 @@ class Mlp(nn.Sequential):
 
 
 class Stack(nn.Sequential):
-    """Plain layers in a row, as a file of conf/model/ lists them.
+    """Layers in a row, as a file of conf/model/ lists them, and a dense one for the classes.
 
-    A layer is one of `{conv: channels, kernel: 3, padding: same, norm: false}`, `{pool: size}`,
-    `{dense: neurons}` and `{dropout: share}`. ReLU follows each convolution, after batch
-    normalisation if it has `norm`, and each dense layer.
+    A layer is one of `{conv: channels, kernel: 3, stride: 1, padding: same}`, `{pool: size}`,
+    `{dense: neurons}` and `{dropout: share}`. ReLU follows each convolution and dense layer.
+
+    Args:
+        norm: what normalises a convolution's output before ReLU: `batch` (S. Ioffe and C. Szegedy
+            2015), `group` (Y. Wu and K. He 2018), which takes its statistics of each image alone,
+            and so reads better what looks unlike the training images, or `none`.
     """
 
-    def __init__(self, *, image_size: int, num_classes: int, layers: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        num_classes: int,
+        layers: list[dict[str, Any]],
+        norm: str = "none",
+    ) -> None:
         modules: list[nn.Module] = []
         channels, side, flat = 1, image_size, 0
         for layer in layers:
@@ -63,11 +108,8 @@ class Stack(nn.Sequential):
             if kind in ("conv", "pool") and flat:
                 raise ValueError(f"model.network.layers: {layer!r} comes after a dense layer")
             if kind == "conv":
-                kernel, padding = layer.get("kernel", 3), layer.get("padding", "same")
-                norm = layer.get("norm", False)
-                modules.append(nn.Conv2d(channels, amount, kernel, padding=padding, bias=not norm))
-                modules += [nn.BatchNorm2d(amount), nn.ReLU()] if norm else [nn.ReLU()]
-                channels, side = amount, side if padding == "same" else side - kernel + 1
+                modules += _convolution(channels, amount, norm=norm, **_shape(layer))
+                channels, side = amount, _side_after(side, **_shape(layer))
             elif kind == "pool":
                 modules.append(nn.MaxPool2d(amount))
                 side //= amount
@@ -92,34 +134,39 @@ class Stack(nn.Sequential):
         super().__init__(*modules, nn.Linear(flat or channels * side**2, num_classes))
 
 
-class ConvNet(nn.Sequential):
-    """Five convolutions; the first, 5x5 with stride 2, makes all that follow four times cheaper."""
-
-    def __init__(self, *, image_size: int, num_classes: int, widths: list[int]) -> None:
-        if len(widths) != 5:
-            raise ValueError(f"model.network.widths must be five numbers, got {widths!r}")
-        first, second, third, fourth, fifth = widths
-        # Halved by the stride and by each of two poolings, the first rounding up.
-        side = ((image_size + 1) // 2) // 2 // 2
-        super().__init__(
-            *_convolution(1, first, kernel=5, stride=2),
-            *_convolution(first, second),
-            *_convolution(second, third),
-            nn.MaxPool2d(2),
-            *_convolution(third, fourth),
-            *_convolution(fourth, fifth),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(fifth * side**2, num_classes, bias=False),
-        )
+def _shape(layer: dict[str, Any]) -> dict[str, int]:
+    """A convolution's kernel, stride and padding; ValueError for a key that it does not have."""
+    known = {"conv", "kernel", "stride", "padding"}
+    if unknown := sorted(layer.keys() - known):
+        raise ValueError(f"model.network.layers: {layer!r} has an unknown {unknown[0]!r}")
+    kernel, padding = layer.get("kernel", 3), layer.get("padding", "same")
+    if padding not in ("same", "valid"):
+        raise ValueError(f"model.network.layers: {layer!r}: padding must be same or valid")
+    return {
+        "kernel": kernel,
+        "stride": layer.get("stride", 1),
+        "padding": kernel // 2 if padding == "same" else 0,
+    }
 
 
-def _convolution(num_in: int, num_out: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    return [
-        nn.Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(num_out),
-        nn.ReLU(),
-    ]
+def _side_after(side: int, *, kernel: int, stride: int, padding: int) -> int:
+    return (side + 2 * padding - kernel) // stride + 1
+
+
+def _convolution(
+    num_in: int, num_out: int, *, norm: str, kernel: int, stride: int, padding: int
+) -> list[nn.Module]:
+    def convolution(*, bias: bool) -> nn.Conv2d:
+        return nn.Conv2d(num_in, num_out, kernel, stride, padding, bias=bias)
+
+    if norm == "none":
+        return [convolution(bias=True), nn.ReLU()]
+    if norm == "batch":
+        return [convolution(bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
+    if norm == "group":
+        groups = math.gcd(GROUPS, num_out)
+        return [convolution(bias=False), nn.GroupNorm(groups, num_out), nn.ReLU()]
+    raise ValueError(f"model.network.norm must be one of none, batch, group; got {norm!r}")
 
 
 def num_parameters(module: nn.Module) -> int:

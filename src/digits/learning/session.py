@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
+from pytorch_lightning.utilities.model_summary.model_summary import ModelSummary
 from safetensors.torch import save
 
 from digits.files import write_json
@@ -21,10 +22,10 @@ from digits.learning.calibration import fit_temperature
 from digits.learning.checkpoint import LastEpoch, Row
 from digits.learning.data import DigitsDataModule, epoch_seed
 from digits.learning.device import choose_device, keep_freed_memory
-from digits.learning.export import check_parity, to_onnx
+from digits.learning.export import check_parity, load_network, to_onnx
 from digits.learning.images import sheet
 from digits.learning.learner import Learner
-from digits.learning.models import Network, num_parameters
+from digits.learning.models import Network, make_body, num_parameters
 from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
 from digits.scores import accuracy
@@ -50,10 +51,9 @@ class Session:
         self._name = config["model"]["name"]
         training = config["training"]
         torch.manual_seed(self._seed)
-        body = instantiate(
-            config["model"]["network"],
-            image_size=data["image_size"],
-            num_classes=len(data["classes"]),
+        self._model = config["model"]
+        body = make_body(
+            self._model, image_size=data["image_size"], num_classes=len(data["classes"])
         )
         self._augment = instantiate(config["augment"])
         self._data = DigitsDataModule(
@@ -81,7 +81,10 @@ class Session:
             total_steps=total_steps,
             keep_best=training["keep"] == "best",
             seed=self._seed,
+            teacher=load_network(Path(training["teacher"])) if training["teacher"] else None,
         )
+        size = data["image_size"]
+        self._learner.example_input_array = torch.zeros(1, size, size, dtype=torch.uint8)
         self._progress = Progress(self._name, steps_per_epoch=self._data.steps_per_epoch)
         self._on_epoch: Callable[[Row], None] = lambda row: None
         self._last = LastEpoch(scratch, saved=self._epoch_saved)
@@ -99,6 +102,18 @@ class Session:
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
             )
+
+    def outline(self) -> str:
+        """One line: what is trained, on what, for how long."""
+        return (
+            f"{self._name}: {num_parameters(self._learner.network):,} parameters, "
+            f"{self.num_train:,} images, {self._trainer.max_epochs} epochs of "
+            f"{self._data.steps_per_epoch} steps on {self.description}"
+        )
+
+    def architecture(self) -> str:
+        """A line a layer, with shapes and parameters."""
+        return str(ModelSummary(self._learner, max_depth=-1))
 
     @property
     def train_images(self) -> NDArray[np.uint8]:
@@ -168,6 +183,7 @@ class Session:
                 "std": self._facts["std"],
             },
             "num_parameters": num_parameters(network),
+            "network": {key: self._model[key] for key in ("network", "num_members")},
             "calibration": {"temperature": fit_temperature(logits_NK, labels_N)},
             "validation": {
                 "accuracy": accuracy(labels_N, logits_NK.argmax(axis=1)),

@@ -1,7 +1,7 @@
 """Open a bundle and run it with ONNX Runtime: what is scored is what is served.
 
 A bundle is a folder: `model.onnx` (uint8 frames in, logits out), `model.json` (what the model
-reads and answers, and where it comes from) and `weights.safetensors`.
+reads and answers, how it is built, and where it comes from) and `weights.safetensors`.
 
 Shapes: B batch, H/W pixels, K classes.
 """

@@ -61,6 +61,20 @@ def confusion(counts_KK: NDArray[np.int64], classes: Sequence[object], *, title:
     return figure
 
 
+def box_plot(accuracies: dict[str, Sequence[float]]) -> Figure:
+    """Accuracies by group, each training a dot; the first group on top."""
+    names = list(accuracies)[::-1]
+    figure = Figure(figsize=(9, 1.4 + 0.42 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.boxplot([accuracies[name] for name in names], orientation="horizontal", tick_labels=names)
+    for row, name in enumerate(names, start=1):
+        axes.plot(accuracies[name], [row] * len(accuracies[name]), "o", color="C0", alpha=0.6)
+    axes.set(title="Validation accuracy")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=2))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def captioned_sheet(
     images_NHW: NDArray[np.uint8], captions: Sequence[str], *, title: str, columns: int = 8
 ) -> Figure:

@@ -140,6 +140,13 @@ class Run:
             log = mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact
             log(str(path), folder)
 
+    def log_text(self, text: str, name: str) -> None:
+        """A text as an artifact."""
+        import mlflow
+
+        with talking_to_server():
+            mlflow.log_text(text, name)
+
     def log_figure(self, figure: "Figure", name: str) -> None:
         """A matplotlib figure as a picture."""
         import mlflow
@@ -194,18 +201,16 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
     import mlflow
 
     mlflow.set_tracking_uri(tracking_uri())
-    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     status = "KILLED"  # by a signal or an exit, unless one of these is reached
     try:
         with talking_to_server():
-            if mlflow.get_experiment_by_name(experiment) is None:
-                _create_experiment(experiment)
-            experiment_id = mlflow.set_experiment(experiment).experiment_id
+            chosen = experiment_id()
+            mlflow.set_experiment(experiment_id=chosen)
             # MLflow refuses to go on with a run of another experiment than the one that is set.
-            known = resume if resume and exists(resume, experiment_id=experiment_id) else None
+            known = resume if resume and exists(resume, experiment_id=chosen) else None
             run_name = None if known else name
             active = mlflow.start_run(known, run_name=run_name, tags=tags, log_system_metrics=True)
-        yield Run(run_id=active.info.run_id, experiment=experiment)
+        yield Run(run_id=active.info.run_id, experiment=_experiment_name())
         status = "FINISHED"
     except Exception:
         status = "FAILED"
@@ -253,9 +258,18 @@ def exists(run_id: str, *, experiment_id: str | None = None) -> bool:
     return info.lifecycle_stage == "active" and experiment_id in (None, info.experiment_id)
 
 
-def _create_experiment(name: str) -> None:
-    import mlflow
+def experiment_id() -> str:
+    """The experiment that runs are logged to, made when there is none yet."""
+    name = _experiment_name()
+    known = client().get_experiment_by_name(name)
+    return str(known.experiment_id) if known else _create_experiment(name)
 
+
+def _experiment_name() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+
+
+def _create_experiment(name: str) -> str:
     # Beside the database, so that both are found from any folder; a server has a place of its own.
     here = Path("mlartifacts").resolve().as_uri() if tracking_uri().startswith("sqlite") else None
     tags = {
@@ -263,7 +277,7 @@ def _create_experiment(name: str) -> None:
         # MLflow's pages open on trainings then, not on traces of language models.
         "mlflow.experimentKind": "custom_model_development",
     }
-    mlflow.create_experiment(name, here, tags)
+    return str(client().create_experiment(name, here, tags))
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

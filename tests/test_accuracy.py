@@ -1,0 +1,51 @@
+"""The benchmark of accuracies, on a few images: what it writes, and that it goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import accuracy
+from drawn import drawn_set
+from training_fixtures import make_project
+
+MODELS = ["linear training.epochs=1", "linear training.epochs=2"]
+
+
+def row(model: str, seed: int, share: float) -> dict[str, Any]:
+    keys = ("first_half", "second_half", "val_accuracy", "mean_corrupted_accuracy", "ece")
+    scores = dict.fromkeys(keys, 0.5)
+    return {"model": model, "seed": seed, "accuracy": share, "num_parameters": 7850, **scores}
+
+
+def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -> None:
+    rows = [row("mlp", 1, 0.98), row("mlp", 2, 0.99), row("linear", 1, 0.9)]
+    *_, linear, mlp = accuracy.table(rows).splitlines()
+    assert linear.startswith("| linear | 7,850 | 90.00 | 1 |")
+    assert mlp.startswith("| mlp | 7,850 | 98.50 ± 0.71 | 2 | 50.00 ± 0.00 |")
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow and Lightning warn of what they use of others
+def test_every_training_is_written_down_and_none_is_run_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make_project(tmp_path, num_train=320, num_val=40)
+    images_NHW, labels_N = drawn_set(30, seed=2)
+    np.savez(project.folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
+    for folder in ("bench", "docs"):
+        (project.folder / folder).mkdir()
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.tracking_uri)
+    accuracy.main(["--models", MODELS[0], "--seeds", "1"])
+    accuracy.main(["--models", *MODELS, "--seeds", "1", "2"])
+    assert f"{MODELS[0]} seed=1: measured already" in capsys.readouterr().out
+    rows = json.loads(Path("bench/accuracy.json").read_text())["rows"]
+    assert [(row["model"], row["seed"]) for row in rows] == [
+        (model, seed) for model in MODELS for seed in (1, 2)
+    ]
+    assert {row["num_images"] for row in rows} == {30}
+    for model in MODELS:
+        assert f"| {model} | 7,850 |" in Path("docs/accuracy.md").read_text()
+    assert not list(Path("checkpoints").glob("*/*"))
