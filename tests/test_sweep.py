@@ -1,5 +1,6 @@
 """A sweep in MLflow: a parent run, its trainings below it, and what they came to."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from digits.runs import sweeps
 from digits.sweep import Group, group, summary
-from training_fixtures import TINY, Project, mlflow_client
+from training_fixtures import TINY, Project, checkpoints, mlflow_client
 
 SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 
@@ -80,12 +81,15 @@ def test_a_sweep_is_one_run_with_its_trainings_below_it(
 
 
 def test_an_interrupted_sweep_is_left_in_a_true_state(project: Project, tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'sweep.db'}"
+    uri, before = f"sqlite:///{tmp_path / 'sweep.db'}", checkpoints(project)
     training = project.train(
         "-m", *SWEPT, "training.epochs=500", "seed=1,2", MLFLOW_TRACKING_URI=uri
     )
     training.reached("epoch 2/500")
     training.signalled(signal.SIGINT)
+    for run_id, path in checkpoints(project).items():
+        if run_id not in before:  # what it would go on with: the project is shared
+            shutil.rmtree(path.parent)
     client = mlflow_client(uri)
     experiment = client.get_experiment_by_name("digits").experiment_id
     assert {run.info.status for run in client.search_runs([experiment])} == {"KILLED"}
