@@ -2,12 +2,17 @@
 
 import multiprocessing.forkserver
 import os
+import signal
 
 import pytest
 
 # One thread a process, whoever starts it: there are as many processes as cores, and threads that
 # wait for each other on a busy machine take ten times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell starts what runs in its background deaf to Ctrl-C, and so would be all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from training_fixtures import PRELOADED, TINY, Project, forked, make_project
 
