@@ -103,8 +103,8 @@ def write(rows: list[dict[str, Any]]) -> None:
     text = (
         "# How accurate each model is\n\n"
         "Written by `python bench/accuracy.py`; every training is in bench/accuracy.json. Mean ±\n"
-        "sample standard deviation over the seeds; n is their number, "
-        f"{seeds[0]} to {seeds[-1]}, none left out. Trained on\n"
+        f"sample standard deviation over the seeds ({', '.join(map(str, seeds))}); n is how many "
+        "of them a model\nwas trained with. Trained on\n"
         "the training images but for those held out for validation (5,000 of MNIST's 60,000); the\n"
         "test images (10,000) are read when a training is over and choose nothing. The halves of\n"
         "MNIST's test images come from different writers. Corrupted is the mean over the fifteen\n"
@@ -128,7 +128,12 @@ def main(given: list[str] | None = None) -> None:
             overrides += [f"data={DATA[name]}"] if name in DATA else []
             config = configuration.compose([f"model={name}", f"seed={seed}", *overrides])
             facts = read_data_facts(Path(config["prepared"]))
-            known = configuration.fingerprint(config, facts["digest"], configuration.code_digest())
+            known = configuration.fingerprint(
+                config,
+                facts["digest"],
+                configuration.code_digest(),
+                configuration.teacher_sha256(config) or "",
+            )
             if any(row["fingerprint"] == known for row in rows):
                 print(f"{model} seed={seed}: measured already")
                 continue

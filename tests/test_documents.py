@@ -98,7 +98,6 @@ def from_index(path: str) -> str | None:
 def readme_results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """bench/readme_results.py, in the project's root."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT / "bench"))
     return importlib.import_module("readme_results")
 
 
