@@ -68,6 +68,7 @@ def measure(config: dict[str, Any], *, model: str, seed: int) -> dict[str, Any]:
         "num_parameters": trained["num_parameters"],
         "train_s": trained["train_s"],
         "trainer": trained["trainer"],
+        "commit": trained["git_commit"],
         "machine": describe(),
     }
 
