@@ -11,21 +11,15 @@ docs/accuracy.md.
 """
 
 import argparse
-import json
 import os
 import statistics
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from digits import configuration, evaluate
-from digits.files import replacing, write_json
-from digits.reading.predictor import Predictor
-from digits.runs.labels import Label
-from digits.train import read_data_facts, run
-from machine import describe
+import trainings
+from digits import configuration
+from digits.files import replacing
 
 OUT = Path("bench/accuracy.json")
 TABLE = Path("docs/accuracy.md")
@@ -42,35 +36,6 @@ REPORTED = {
     "vgg_small": "99.13 %",
     "adam_cnn": "98.3 %",
 }
-SCORES = ("accuracy", "nll", "ece")
-
-
-def measure(config: dict[str, Any], *, model: str, seed: int) -> dict[str, Any]:
-    """Train once and score the bundle on the test images."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
-        label = Label(name=f"{model} seed={seed} accuracy", tags={})
-        trained = run(config, out=out, resume=True, label=label)
-        predictor = Predictor.open(out / "bundle", num_threads=os.cpu_count() or 1)
-        with np.load(Path(config["prepared"]) / "test.npz") as arrays:
-            images_NHW, labels_N = arrays["images"], arrays["labels"]
-        scored = evaluate.score(labels_N, predictor.probabilities(images_NHW), predictor.classes)
-        corrupted = evaluate.score_corrupted(predictor, images_NHW, labels_N)
-    return {
-        "model": model,
-        "seed": seed,
-        "data": config["data"],
-        "num_images": scored["num_images"],
-        **{name: scored[name] for name in SCORES},
-        **scored["accuracy_by_half"],
-        "mean_corrupted_accuracy": corrupted["mean_corrupted_accuracy"],
-        "val_accuracy": trained["validation"]["accuracy"],
-        "num_parameters": trained["num_parameters"],
-        "train_s": trained["train_s"],
-        "trainer": trained["trainer"],
-        "commit": trained["git_commit"],
-        "machine": describe(),
-    }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -80,7 +45,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     by_model: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        by_model.setdefault(row["model"], []).append(row)
+        by_model.setdefault(row["name"], []).append(row)
     means = {name: statistics.fmean(r["accuracy"] for r in some) for name, some in by_model.items()}
     for name, some in sorted(by_model.items(), key=lambda item: means[item[0]]):
         cells = [name, f"{some[0]['num_parameters']:,}", spread(some, "accuracy"), str(len(some))]
@@ -98,8 +63,7 @@ def spread(rows: list[dict[str, Any]], key: str, *, digits: int = 2) -> str:
 
 
 def write(rows: list[dict[str, Any]]) -> None:
-    """Both files, whole, after each training: nothing measured is lost."""
-    write_json(OUT, {"command": "python bench/accuracy.py", "rows": rows})
+    """docs/accuracy.md, whole."""
     seeds = sorted({row["seed"] for row in rows})
     text = (
         "# How accurate each model is\n\n"
@@ -122,28 +86,18 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", default=["linear", "mlp", "cnn"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     arguments = parser.parse_args(given)
-    rows = json.loads(OUT.read_text())["rows"] if OUT.exists() else []
+    results = trainings.Results(OUT, "python bench/accuracy.py")
     for seed in arguments.seeds:
         for model in arguments.models:
             name, *overrides = model.split()
             overrides += [f"data={DATA[name]}"] if name in DATA else []
             config = configuration.compose([f"model={name}", f"seed={seed}", *overrides])
-            facts = read_data_facts(Path(config["prepared"]))
-            known = configuration.fingerprint(
-                config,
-                facts["digest"],
-                configuration.code_digest(),
-                configuration.teacher_sha256(config) or "",
+            measure = partial(
+                trainings.train_and_score, config, label=f"{model} seed={seed}", corrupted=True
             )
-            if any(row["fingerprint"] == known for row in rows):
-                print(f"{model} seed={seed}: measured already")
-                continue
-            row = measure(config, model=model, seed=seed) | {"fingerprint": known}
-            rows = [other for other in rows if (other["model"], other["seed"]) != (model, seed)]
-            rows = sorted([*rows, row], key=lambda row: (row["model"], row["seed"]))
-            write(rows)
-            print(f"{model} seed={seed}: {row['accuracy']:.2%} of the test images")
-    print(table(rows))
+            results.add(model, seed, trainings.fingerprint(config), measure)
+            write(results.rows)
+    print(table(results.rows))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ MODELS = ["linear training.epochs=1", "linear training.epochs=2"]
 def row(model: str, seed: int, share: float) -> dict[str, Any]:
     keys = ("first_half", "second_half", "val_accuracy", "mean_corrupted_accuracy", "ece")
     scores = dict.fromkeys(keys, 0.5)
-    return {"model": model, "seed": seed, "accuracy": share, "num_parameters": 7850, **scores}
+    return {"name": model, "seed": seed, "accuracy": share, "num_parameters": 7850, **scores}
 
 
 def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -> None:
@@ -42,7 +42,7 @@ def test_every_training_is_written_down_and_none_is_run_twice(
     accuracy.main(["--models", *MODELS, "--seeds", "1", "2"])
     assert f"{MODELS[0]} seed=1: measured already" in capsys.readouterr().out
     rows = json.loads(Path("bench/accuracy.json").read_text())["rows"]
-    assert [(row["model"], row["seed"]) for row in rows] == [
+    assert [(row["name"], row["seed"]) for row in rows] == [
         (model, seed) for model in MODELS for seed in (1, 2)
     ]
     assert {row["num_images"] for row in rows} == {30}

@@ -91,9 +91,12 @@ def test_the_fingerprint_tells_results_apart_and_not_where_they_are_written() ->
     assert configuration.fingerprint({"a": 1}) != configuration.fingerprint({"a": 1}, "data")
 
 
-def test_the_files_of_this_repository_pass_the_check() -> None:
-    for path in Path("conf/model").glob("*.yaml"):
-        configuration.check(configuration.compose([f"model={path.stem}"]))
+@pytest.mark.parametrize("group", ["model", "experiment"])
+def test_the_files_of_this_repository_pass_the_check(group: str) -> None:
+    for path in Path("conf", group).glob("*.yaml"):
+        config = configuration.compose([f"{group}={path.stem}"])
+        configuration.check(config)
+        assert config["model"]["name"] == path.stem
 
 
 @pytest.mark.parametrize(
