@@ -22,7 +22,15 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
-METRICS = {"accuracy": 0.875, "num_test": 16}
+METRICS = {"accuracy": 0.875, "num_images": 16}
+# The smallest PNG there is, as two test images: one read right and one read wrong.
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+SAMPLES = [
+    {"label": 3, "digit": 3, "png": PIXEL},
+    {"label": 4, "digit": 9, "png": PIXEL},
+]
 SELECTED = {
     "model": "tiny",
     "version": 3,
@@ -77,6 +85,7 @@ def make_project(folder: Path, *, seed: int = 0) -> Path:
     write_bundle(folder / "models/tiny/bundle", seed=seed)
     (folder / "reports/tiny").mkdir(parents=True)
     (folder / "reports/tiny/metrics.json").write_text(json.dumps(METRICS))
+    (folder / "reports/tiny/samples.json").write_text(json.dumps({"samples": SAMPLES}))
     (folder / "reports/selected.json").write_text(json.dumps(SELECTED))
     return folder
 

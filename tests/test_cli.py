@@ -20,7 +20,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_bundle(tmp_path / "bundle", seed=1)
     lineage = {"name": "tiny", "data_digest": "sha256:0", "metrics": METRICS}
     lineage |= {key: SELECTED[key] for key in ("version", "run_id", "git_commit")}
-    assemble(bundle=tmp_path / "bundle", lineage=lineage, served=tmp_path / "served")
+    assemble(bundle=tmp_path / "bundle", lineage=lineage, samples={}, served=tmp_path / "served")
     (tmp_path / "one.png").write_bytes(drawing())
     (tmp_path / "two.png").write_bytes(drawing(tilt=9, mode="RGBA"))
     return tmp_path
@@ -45,7 +45,7 @@ def test_json_is_the_services_own_answer_and_the_files_name(project: Path) -> No
     result = digits("predict", "--json", "one.png")
     answer = json.loads(result.stdout)
     assert answer.pop("file") == "one.png"
-    assert list(answer) == ["digit", "confidence", "probabilities", "model"]
+    assert list(answer) == ["digit", "confidence", "probabilities", "accepted", "reason", "model"]
     (expected,) = Predictor.open(project / "served").answers(read_frame(drawing())[None])
     assert {key: answer[key] for key in expected} == expected
     lineage = json.loads((project / "served/lineage.json").read_text())

@@ -67,7 +67,8 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
         if as_json:
             click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
         else:
-            click.echo(f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}")
+            doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
+            click.echo(f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}{doubt}")
     if failed:
         context.exit(1)
 
@@ -103,7 +104,7 @@ def summary() -> None:
             fg="yellow",
         )
     click.echo("\nNext:")
-    click.echo("  make serve    read digits over HTTP, on http://127.0.0.1:3000")
+    click.echo("  make serve    draw digits on a page, on http://127.0.0.1:3000")
     click.echo("  make ui       compare the runs, on http://127.0.0.1:5000")
     click.echo("  make sweep    train more models and seeds")
 

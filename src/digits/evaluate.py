@@ -5,14 +5,16 @@ r"""Score a bundle on the test images: what is scored is what is served.
 
 Reads the model's bundle/ and run.json, and the 10,000 test images, which no other stage opens to
 score. Writes metrics.json, details.json (by class and by corruption), confusion.csv (for
-`dvc plots`) and the pictures confusion.png, mistakes.png and predictions.png, and logs the same to
-the model's MLflow run.
+`dvc plots`), samples.json (for the page) and the pictures confusion.png, mistakes.png and
+predictions.png, and logs what there is to see to the model's MLflow run.
 
 N images, H/W pixels, K classes.
 """
 
 import argparse
+import base64
 import csv
+import io
 import os
 import time
 import zipfile
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from digits import scores
 from digits.corruptions import CORRUPTIONS, corrupt
@@ -30,6 +33,7 @@ from digits.runs import tracking
 
 NUM_MISTAKES_SHOWN = 32
 NUM_SHOWN = 4  # of each class, right or wrong, on the sheet of predictions
+NUM_WRONG_SAMPLES = 10  # for the page to try, beside one of each class that is read right
 # Two dozen numbers more than `dvc metrics diff` should show.
 DETAILS = ("per_class", "corrupted_accuracy")
 # MNIST's first and second 5,000 test images come from different writers.
@@ -59,6 +63,8 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     write_json(report / "details.json", details)
     write_json(report / "metrics.json", {k: metrics[k] for k in metrics if k not in DETAILS})
     pictures = _draw(report, predictor, images_NHW, labels_N, probabilities_NK)
+    samples = pick_samples(images_NHW, labels_N, probabilities_NK, predictor.classes)
+    write_json(report / "samples.json", {"samples": samples})
 
     logged = tracking.add_to_run(
         run_id,
@@ -113,6 +119,40 @@ def score_corrupted(
         shares[name] = scores.accuracy(labels_N, probabilities_NK.argmax(axis=1))
     mean = sum(shares.values()) / len(shares)
     return {"mean_corrupted_accuracy": round(mean, 6), "corrupted_accuracy": shares}
+
+
+def pick_samples(
+    images_NHW: NDArray[np.uint8],
+    labels_N: NDArray[np.integer[Any]],
+    probabilities_NK: NDArray[np.floating[Any]],
+    classes: tuple[int | str, ...],
+) -> list[dict[str, Any]]:
+    """Images to try: the first of each class that is read right, and the first that are not.
+
+    Each with its `label`, the `digit` that was read, and `png`, the image in base64.
+    """
+    predictions_N = probabilities_NK.argmax(axis=1)
+    right_N = predictions_N == labels_N
+    picked = [
+        index
+        for label in range(len(classes))
+        for index in np.flatnonzero(right_N & (labels_N == label))[:1]
+    ]
+    picked += list(np.flatnonzero(~right_N)[:NUM_WRONG_SAMPLES])
+    return [
+        {
+            "label": classes[labels_N[index]],
+            "digit": classes[predictions_N[index]],
+            "png": _png(images_NHW[index]),
+        }
+        for index in picked
+    ]
+
+
+def _png(image_HW: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image_HW).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[str, float]:

@@ -1,13 +1,13 @@
 """Make the Bento of the selected model: `python -m digits.package`.
 
-Reads the selection (`reports/selected.json`), the selected model's bundle
-(`models/NAME/bundle/`) and its test metrics (`reports/NAME/metrics.json`). Writes the served
+Reads the selection (`reports/selected.json`), the selected model's bundle (`models/NAME/bundle/`),
+its test metrics (`reports/NAME/metrics.json`) and test images for the page
+(`reports/NAME/samples.json`). Writes the served
 folder, which DVC tracks because it is stable byte for byte; a .bento file is not. Then puts the
 model into BentoML's model store and builds the Bento from `bentofile.yaml`.
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from packaging.requirements import Requirement
 
-from .files import read_json, replacing_folder
+from .files import read_json, replacing_folder, write_json
 from .reading.predictor import Predictor
 
 # Read before BentoML is imported: packaging is no reason to call another host.
@@ -52,19 +52,21 @@ def run(*, selected: Path, models: Path, reports: Path) -> str:
         **{key: _entry(trained, key, bundle / "model.json") for key in FROM_TRAINING},
         "metrics": read_json(reports / name / "metrics.json", stage="evaluate"),
     }
-    assemble(bundle=bundle, lineage=lineage, served=SERVED)
+    samples = read_json(reports / name / "samples.json", stage="evaluate")
+    assemble(bundle=bundle, lineage=lineage, samples=samples, served=SERVED)
     stored_tag(SERVED)
     bento = bentoml.bentos.build_bentofile()
     return str(bento.tag)
 
 
-def assemble(*, bundle: Path, lineage: dict[str, Any], served: Path) -> None:
-    """Write the served folder from a bundle and its lineage, whole or not at all."""
+def assemble(*, bundle: Path, lineage: dict[str, Any], samples: Any, served: Path) -> None:
+    """Write the served folder from a bundle, its lineage and samples, whole or not at all."""
     with replacing_folder(served) as folder:
         for name in BUNDLE_FILES:
             shutil.copyfile(bundle / name, folder / name)
         tagged = {"tag": content_tag(folder, lineage), **lineage}
-        (folder / "lineage.json").write_text(json.dumps(tagged, indent=2) + "\n", encoding="utf-8")
+        for file_name, content in (("lineage.json", tagged), ("samples.json", samples)):
+            write_json(folder / file_name, content)
         pins = "".join(f"{pin}\n" for pin in pinned_requirements("digits"))
         (folder / "requirements.txt").write_text(pins, encoding="utf-8")
 

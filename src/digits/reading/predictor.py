@@ -76,15 +76,24 @@ class Predictor:
         return softmax(self.logits(frames_BHW), temperature=self._temperature)
 
     def answers(self, frames_BHW: NDArrayU8) -> list[dict[str, Any]]:
-        """One answer a frame, ready for JSON: digit, confidence, probabilities in class order."""
-        return [
-            {
-                "digit": self.classes[int(row.argmax())],
-                "confidence": float(row.max()),
-                "probabilities": [float(p) for p in row],
-            }
-            for row in self.probabilities(frames_BHW)
-        ]
+        """One answer a frame, ready for JSON.
+
+        digit, confidence, probabilities in class order; accepted, and the reason when it is not:
+        `blank` for a frame without ink, where the digit is a guess at nothing.
+        """
+        answers = []
+        for frame_HW, row in zip(frames_BHW, self.probabilities(frames_BHW), strict=True):
+            inked = bool(frame_HW.any())
+            answers.append(
+                {
+                    "digit": self.classes[int(row.argmax())],
+                    "confidence": float(row.max()),
+                    "probabilities": [float(p) for p in row],
+                    "accepted": inked,
+                    "reason": None if inked else "blank",
+                }
+            )
+        return answers
 
 
 def softmax(

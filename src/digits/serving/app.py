@@ -4,9 +4,11 @@ Mounted routes rather than `bentoml.api` methods: every refusal is ours to word,
 are counted, and none of BentoML's serialisations (pickle is one of them) is reachable.
 """
 
+import base64
 import json
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -15,8 +17,9 @@ from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from ..reading.normalize import UnreadableImage, read_frame
 from ..reading.predictor import IDENTITY, Predictor
@@ -24,11 +27,33 @@ from . import limits
 from .openapi import DOCS_PAGE, describe
 from .uploads import Refused, expect_pixels_within_limit, receive_images
 
+WEB = Path(__file__).parent / "web"
+# The page asks nothing of other hosts, runs no script but its own, and is shown in no frame.
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cache-control": "no-cache",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
 
-def open_model(app: Starlette, *, predictor: Predictor, lineage: dict[str, Any]) -> None:
-    """Give the routes the model they answer with; once a worker, before the first request."""
+
+def open_model(
+    app: Starlette,
+    *,
+    predictor: Predictor,
+    lineage: dict[str, Any],
+    samples: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Give the routes the model they answer with; once a worker, before the first request.
+
+    `samples` are test images for the page: label, the digit read, and the image as base64 PNG.
+    """
     app.state.predictor = predictor
     app.state.lineage = lineage
+    app.state.samples = samples
     app.state.identity = {key: lineage[key] for key in IDENTITY}
     app.state.decoding = CapacityLimiter(limits.MAX_DECODING)
 
@@ -36,7 +61,8 @@ def open_model(app: Starlette, *, predictor: Predictor, lineage: dict[str, Any])
 async def predict(request: Request) -> Response:
     """One image in, one answer out."""
     images = await receive_images(request, field="image", most=1)
-    (answer,) = await _answers(request, images)
+    with_frames = request.query_params.get("frame", "").lower() in ("true", "1")
+    (answer,) = await _answers(request, images, with_frames=with_frames)
     return _json({**answer, "model": request.app.state.identity})
 
 
@@ -47,9 +73,20 @@ async def predict_batch(request: Request) -> Response:
     return _json({"predictions": answers, "model": request.app.state.identity})
 
 
+async def page(request: Request) -> Response:
+    """The page to draw on."""
+    return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+
+
 async def model(request: Request) -> Response:
-    """Where the model comes from and how it did on the test images."""
-    return _json(request.app.state.lineage)
+    """Where the model comes from, what it answers and how it did on the test images."""
+    state = request.app.state
+    return _json({**state.lineage, "classes": state.predictor.classes})
+
+
+async def samples(request: Request) -> Response:
+    """Test images to try on the page, right and wrong ones."""
+    return _json({"samples": request.app.state.samples})
 
 
 async def docs(request: Request) -> Response:
@@ -63,15 +100,19 @@ async def docs_json(request: Request) -> Response:
     return _json(describe(state.lineage, classes=state.predictor.classes))
 
 
-async def _answers(request: Request, images: Sequence[bytes]) -> list[dict[str, Any]]:
+async def _answers(
+    request: Request, images: Sequence[bytes], *, with_frames: bool = False
+) -> list[dict[str, Any]]:
     state = request.app.state
     # Off the event loop: a large photo takes tens of milliseconds to decode.
     return await anyio.to_thread.run_sync(
-        partial(_read, state.predictor, images), limiter=state.decoding
+        partial(_read, state.predictor, images, with_frames=with_frames), limiter=state.decoding
     )
 
 
-def _read(predictor: Predictor, images: Sequence[bytes]) -> list[dict[str, Any]]:
+def _read(
+    predictor: Predictor, images: Sequence[bytes], *, with_frames: bool
+) -> list[dict[str, Any]]:
     expect_pixels_within_limit(images)
     frames = []
     for index, data in enumerate(images):
@@ -80,7 +121,11 @@ def _read(predictor: Predictor, images: Sequence[bytes]) -> list[dict[str, Any]]
         except UnreadableImage as error:
             place = f"image {index + 1} of {len(images)}: " if len(images) > 1 else ""
             raise Refused(422, f"{place}{error}") from None
-    return predictor.answers(np.stack(frames))
+    answers = predictor.answers(np.stack(frames))
+    if with_frames:
+        for answer, frame_HW in zip(answers, frames, strict=True):
+            answer["frame"] = base64.b64encode(frame_HW.tobytes()).decode()
+    return answers
 
 
 def _json(content: Any) -> Response:
@@ -105,6 +150,15 @@ async def _bug(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "the service failed; its log says why"}, status_code=500)
 
 
+class Files(StaticFiles):
+    """The page's scripts and style, under the same rules as the page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(PAGE_HEADERS)
+        return response
+
+
 def build_app() -> Starlette:
     """The application; `open_model` comes before the first request."""
     return Starlette(
@@ -114,7 +168,9 @@ def build_app() -> Starlette:
             Route("/model", model),
             Route("/docs.json", docs_json),
             Route("/docs", docs),
-            Route("/", docs),
+            Route("/samples", samples),
+            Route("/", page),
+            Mount("/web", Files(directory=WEB)),
         ],
         exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _bug},
     )

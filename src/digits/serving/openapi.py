@@ -36,6 +36,7 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                 "post": {
                     "summary": "Read one image",
                     "operationId": "predict",
+                    "parameters": [_FRAME_PARAMETER],
                     "requestBody": _multipart("image", _FILE),
                     "responses": {**_answer("Prediction"), **_REFUSALS},
                 }
@@ -63,6 +64,13 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                     "responses": _answer("Lineage"),
                 }
             },
+            "/samples": {
+                "get": {
+                    "summary": "Test images to try, read right and read wrong",
+                    "operationId": "samples",
+                    "responses": _answer("Samples"),
+                }
+            },
             **{
                 path: {"get": {"summary": summary, "responses": {"200": {"description": "OK"}}}}
                 for path, summary in (
@@ -77,6 +85,17 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
 
 
 _FILE = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF"}
+_FRAME_PARAMETER = {
+    "name": "frame",
+    "in": "query",
+    "description": "whether to answer with what the model saw as well",
+    "schema": {"type": "boolean", "default": False},
+}
+_FRAME = {
+    "type": "string",
+    "format": "byte",
+    "description": "the normalised image, a byte a pixel, 0 = paper; only with frame=true",
+}
 _IDENTITY = {
     "name": {"type": "string", "example": "cnn"},
     "version": {"type": "integer", "nullable": True, "description": "in the model registry"},
@@ -88,6 +107,10 @@ _IDENTITY = {
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _with_frame(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**schema, "properties": {**schema["properties"], "frame": _FRAME}}
 
 
 def _reference(schema: str) -> dict[str, str]:
@@ -107,6 +130,8 @@ def _answer_properties(classes: Sequence[int | str]) -> dict[str, Any]:
             "maxItems": len(classes),
             "description": f"of {', '.join(map(str, classes))}, in this order",
         },
+        "accepted": {"type": "boolean", "description": "whether `digit` should be believed"},
+        "reason": {"type": "string", "nullable": True, "enum": [None, "blank"]},
     }
 
 
@@ -115,7 +140,7 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
     return {
         "Model": _object(_IDENTITY),
         "Answer": _object(answer),
-        "Prediction": _object({**answer, "model": _reference("Model")}),
+        "Prediction": _with_frame(_object({**answer, "model": _reference("Model")})),
         "Predictions": _object(
             {
                 "predictions": {"type": "array", "items": _reference("Answer")},
@@ -127,6 +152,17 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
                 "tag": {"type": "string", "description": "in BentoML's model store"},
                 **_IDENTITY,
                 "metrics": {"type": "object", "description": "on the test images"},
+                "classes": {"type": "array", "items": answer["digit"]},
+            }
+        ),
+        "Samples": _object(
+            {"samples": {"type": "array", "items": _reference("Sample")}},
+        ),
+        "Sample": _object(
+            {
+                "label": answer["digit"],
+                "digit": {**answer["digit"], "description": "that was read"},
+                "png": {"type": "string", "format": "byte"},
             }
         ),
         "Error": _object({"error": {"type": "string", "description": "one plain sentence"}}),

@@ -1,8 +1,9 @@
 """The served folder: what `package` makes, DVC tracks, and the service answers with.
 
 `model.onnx` and `model.json` (the bundle without its weights), `lineage.json` (where the model
-comes from, its test metrics, and its tag in BentoML's model store) and `requirements.txt`.
-Inside a Bento only `lineage.json` is there: the model is in the store, under the tag it names.
+comes from, its test metrics, and its tag in BentoML's model store), `samples.json` (test images for
+the page to try) and `requirements.txt`. Inside a Bento the model is missing: it is in the store,
+under the tag that `lineage.json` names.
 """
 
 import hashlib
@@ -42,6 +43,16 @@ def read_lineage(folder: Path = SERVED) -> dict[str, Any]:
             f"{folder / 'lineage.json'} is damaged ({error!r}); run `dvc repro -f package`"
         ) from None
     return lineage
+
+
+def read_samples(folder: Path = SERVED) -> list[dict[str, Any]]:
+    """Test images for the page; none where there are none that can be read."""
+    try:
+        content = json.loads((folder / "samples.json").read_text("utf-8"))
+        samples: list[dict[str, Any]] = content["samples"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return samples
 
 
 def stored_tag(folder: Path = SERVED) -> str:

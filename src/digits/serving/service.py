@@ -9,7 +9,7 @@ import bentoml
 from ..reading.predictor import Predictor
 from . import limits
 from .app import build_app, open_model
-from .served import read_lineage, stored_tag
+from .served import read_lineage, read_samples, stored_tag
 
 app = build_app()
 
@@ -30,7 +30,8 @@ class Digits:
 
     def __init__(self) -> None:
         lineage = read_lineage()
-        open_model(app, predictor=Predictor.open(Path(self.model.path)), lineage=lineage)
+        predictor = Predictor.open(Path(self.model.path))
+        open_model(app, predictor=predictor, lineage=lineage, samples=read_samples())
         logging.getLogger("bentoml.service").info(
             "answering with %s (%s), run %s", lineage["name"], lineage["tag"], lineage["run_id"]
         )

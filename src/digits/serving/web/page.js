@@ -1,0 +1,268 @@
+// The page: pen and buttons change the drawing, each change is asked about, answers are shown.
+
+import { Drawing, SIDE } from "./drawing.js";
+import { Asker, getJson } from "./service.js";
+
+const $ = (id) => document.getElementById(id);
+const paper = $("paper");
+const drawing = new Drawing();
+const asker = new Asker(() => (drawing.empty ? null : drawing.toBlob()), tell);
+let classes = [];
+
+// --- showing
+
+function repaint() {
+  const style = getComputedStyle(document.documentElement);
+  const colours = { paper: style.getPropertyValue("--paper"), ink: style.getPropertyValue("--ink") };
+  drawing.paint(paper, colours);
+  if (cursor) paintCursor();
+  $("undo").disabled = !drawing.done.length;
+  $("redo").disabled = !drawing.undone.length;
+  $("clear").disabled = drawing.empty;
+}
+
+function changed() {
+  repaint();
+  asker.ask();
+}
+
+const REASONS = { blank: "No ink found" };
+
+function tell({ answer, refused, away, blank }) {
+  notice(away ? "The service does not answer. Your drawing is kept; trying again …" : "");
+  if (answer) show(answer);
+  else if (refused) showNothing(refused);
+  else if (blank) showNothing("Nothing drawn yet");
+}
+
+function notice(text) {
+  $("notice").hidden = !text;
+  $("notice").textContent = text;
+}
+
+function show(answer) {
+  const sure = `${(100 * answer.confidence).toFixed(1)} % sure`;
+  const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
+  $("digit").textContent = answer.accepted ? answer.digit : "?";
+  $("verdict").textContent = verdict;
+  bars(answer.probabilities);
+  paintFrame(answer.frame);
+  $("latency").textContent = `${answer.latencyMs.toFixed(0)} ms`;
+  // Read out when the pen rests, not while it moves.
+  clearTimeout(show.speaking);
+  const words = answer.accepted ? `${answer.digit}, ${sure}` : verdict;
+  show.speaking = setTimeout(() => ($("spoken").textContent = words), 700);
+}
+
+function showNothing(sentence) {
+  $("digit").textContent = "?";
+  $("verdict").textContent = sentence;
+  $("latency").textContent = "";
+  bars(classes.map(() => 0));
+  const seen = $("seen");
+  seen.getContext("2d").clearRect(0, 0, seen.width, seen.height);
+}
+
+function bars(probabilities) {
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  [...$("bars").rows].forEach((row, index) => {
+    const share = probabilities[index];
+    row.className = index === best && share > 0 ? "best" : "";
+    row.querySelector("progress").value = share;
+    row.cells[2].textContent = `${(100 * share).toFixed(1)} %`;
+  });
+}
+
+function makeBars() {
+  for (const name of classes) {
+    const row = $("bars").insertRow();
+    const head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = name;
+    const bar = document.createElement("progress");
+    bar.setAttribute("aria-label", `probability of ${name}`);
+    row.append(head);
+    row.insertCell().append(bar);
+    row.insertCell();
+  }
+}
+
+// The frame is base64 of one byte a pixel, 0 = paper, 255 = ink; shown light on dark, as MNIST is.
+function paintFrame(frame) {
+  const bytes = Uint8Array.from(atob(frame), (letter) => letter.charCodeAt(0));
+  const seen = $("seen");
+  seen.width = seen.height = Math.sqrt(bytes.length);
+  $("size").textContent = `${seen.width}×${seen.height}`;
+  const image = new ImageData(seen.width, seen.height);
+  bytes.forEach((ink, index) => image.data.set([ink, ink, ink, 255], 4 * index));
+  seen.getContext("2d").putImageData(image, 0, 0);
+}
+
+// --- drawing with mouse, finger or pen
+
+const strokes = new Map(); // the stroke under each pointer that is down
+
+function place(event) {
+  const box = paper.getBoundingClientRect();
+  const brush = Number($("brush").value);
+  // Only pens know how hard they are pressed; others always say 0.5.
+  const width = event.pointerType === "pen" ? brush * (0.5 + event.pressure) : brush;
+  const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+  return [(x / box.width) * SIDE, (y / box.height) * SIDE, width];
+}
+
+paper.addEventListener("pointerdown", (event) => {
+  if (event.button > 0) return;
+  cursor = null;
+  paper.setPointerCapture(event.pointerId);
+  const stroke = { kind: "stroke", points: [place(event)] };
+  strokes.set(event.pointerId, stroke);
+  drawing.add(stroke);
+  changed();
+});
+
+paper.addEventListener("pointermove", (event) => {
+  const stroke = strokes.get(event.pointerId);
+  if (!stroke) return;
+  // The places between two frames of the screen, where the browser tells them.
+  const events = event.getCoalescedEvents?.() ?? [];
+  stroke.points.push(...(events.length ? events : [event]).map(place));
+  changed();
+});
+
+for (const ended of ["pointerup", "pointercancel"]) {
+  paper.addEventListener(ended, (event) => strokes.delete(event.pointerId));
+}
+
+// --- drawing with the keyboard
+
+const STEP = SIDE / 40;
+const MOVES = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+let cursor = null; // {x, y, stroke}: where the pen is, and its stroke while it is down
+
+function paintCursor() {
+  const context = paper.getContext("2d");
+  context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent");
+  context.lineWidth = 2;
+  context.beginPath();
+  context.arc(cursor.x, cursor.y, Number($("brush").value) / 2 + 3, 0, 2 * Math.PI);
+  context.stroke();
+}
+
+paper.addEventListener("keydown", (event) => {
+  const move = MOVES[event.key];
+  if ((!move && event.key !== " ") || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  cursor ??= { x: SIDE / 2, y: SIDE / 4, stroke: null };
+  const inside = (place) => Math.min(Math.max(place, 0), SIDE);
+  if (move) [cursor.x, cursor.y] = [inside(cursor.x + move[0]), inside(cursor.y + move[1])];
+  const point = [cursor.x, cursor.y, Number($("brush").value)];
+  if (event.key === " ") {
+    cursor.stroke = cursor.stroke ? null : { kind: "stroke", points: [point] };
+    if (cursor.stroke) drawing.add(cursor.stroke);
+    $("spoken").textContent = cursor.stroke ? "Pen down" : "Pen up";
+  } else if (cursor.stroke) {
+    cursor.stroke.points.push(point);
+  }
+  changed();
+});
+
+// --- buttons
+
+function change(how) {
+  return () => {
+    cursor = null;
+    how();
+    changed();
+  };
+}
+
+$("undo").onclick = change(() => drawing.undo());
+$("redo").onclick = change(() => drawing.redo());
+$("clear").onclick = change(() => drawing.add({ kind: "clear" }));
+
+document.addEventListener("keydown", (event) => {
+  if (!event.ctrlKey && !event.metaKey) return;
+  const key = event.key.toLowerCase();
+  const button = key === "y" || (key === "z" && event.shiftKey) ? $("redo") : key === "z" ? $("undo") : null;
+  if (!button) return;
+  event.preventDefault();
+  if (!button.disabled) button.click();
+});
+
+// --- images: chosen, photographed, pasted, dropped, or one of the samples
+
+async function open(blob) {
+  // What the browser cannot show may still be read by the service, and is sent as it is.
+  const bitmap = await createImageBitmap(blob).catch(() => new OffscreenCanvas(1, 1));
+  cursor = null;
+  drawing.add({ kind: "image", blob, bitmap });
+  changed();
+}
+
+for (const id of ["file", "camera"]) {
+  $(id).onchange = (event) => {
+    if (event.target.files.length) open(event.target.files[0]);
+    event.target.value = ""; // so that the same file can be chosen again
+  };
+}
+
+document.addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (file) open(file);
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  paper.classList.add("dropping");
+});
+document.addEventListener("dragleave", () => paper.classList.remove("dropping"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  paper.classList.remove("dropping");
+  const [file] = event.dataTransfer.files;
+  if (file) open(file);
+});
+
+function showSamples(samples) {
+  for (const { label, digit, png } of samples) {
+    const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    const right = label === digit;
+    image.src = `data:image/png;base64,${png}`;
+    image.alt = right ? `a ${label}` : `a ${label}, read as ${digit}`;
+    button.title = image.alt;
+    button.append(image);
+    button.onclick = () => open(new Blob([bytes], { type: "image/png" }));
+    $(right ? "right" : "wrong").append(button);
+  }
+  $("samples").hidden = !samples.length;
+}
+
+// --- the start
+
+async function start() {
+  repaint();
+  const [model, { samples }] = await Promise.all([getJson("/model"), getJson("/samples")]);
+  notice("");
+  classes = model.classes;
+  makeBars();
+  bars(classes.map(() => 0));
+  $("model").textContent = model.version ? `${model.name}, version ${model.version}` : model.name;
+  const { accuracy, num_images: num } = model.metrics;
+  if (num) $("accuracy").textContent = `${(100 * accuracy).toFixed(2)} % of ${num.toLocaleString("en")} right`;
+  $("run").textContent = model.run_id;
+  showSamples(samples);
+}
+
+async function startOnceThere() {
+  try {
+    await start();
+  } catch {
+    notice("The service does not answer. Trying again …");
+    setTimeout(startOnceThere, 2000);
+  }
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+startOnceThere();

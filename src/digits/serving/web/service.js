@@ -1,0 +1,63 @@
+// Asking the service: one question at a time, always about the newest drawing.
+
+const RETRY_MS = 2000;
+
+// The service answers, but not with a reading; the message is its own sentence.
+export class Refused extends Error {}
+
+export async function getJson(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Refused(`${path}: ${response.status}`);
+  return response.json();
+}
+
+async function predict(blob) {
+  const form = new FormData();
+  form.append("image", blob, "drawing");
+  const started = performance.now();
+  const response = await fetch("/predict?frame=true", { method: "POST", body: form });
+  const type = response.headers.get("content-type") ?? "";
+  const content = type.includes("json") ? await response.json() : {};
+  // What stands before the service (a proxy, say) answers 502 and the like: it is away.
+  if (response.status >= 500) throw new TypeError(`status ${response.status}`);
+  if (!response.ok) throw new Refused(content.error ?? `status ${response.status}`);
+  return { ...content, latencyMs: performance.now() - started };
+}
+
+// `current()` gives what is to be read (a Blob) or null; `tell` is called with what came of it:
+// {answer}, {refused: sentence}, {away: true} or {blank: true}.
+export class Asker {
+  constructor(current, tell) {
+    this.current = current;
+    this.tell = tell;
+    this.busy = false;
+    this.changed = false;
+  }
+
+  // Something changed: ask now, or once the answer under way is here.
+  async ask() {
+    this.changed = true;
+    if (this.busy) return;
+    this.busy = true;
+    while (this.changed) {
+      this.changed = false;
+      const told = await this.#once();
+      this.tell(told);
+      if (told.away) {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        this.changed = true;
+      }
+    }
+    this.busy = false;
+  }
+
+  async #once() {
+    const blob = await this.current();
+    if (!blob) return { blank: true };
+    try {
+      return { answer: await predict(blob) };
+    } catch (error) {
+      return error instanceof Refused ? { refused: error.message } : { away: true };
+    }
+  }
+}

@@ -1,0 +1,252 @@
+"""The page, in a real browser: every control, and what it says when the service goes away."""
+
+import base64
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import serving_fixtures
+from serving_fixtures import PIXEL, SAMPLES, SELECTED, Packaged, Service, drawing, serve
+
+packaged = serving_fixtures.packaged
+bento_python = serving_fixtures.bento_python
+service = serving_fixtures.service
+
+# One service and one browser for all of them.
+pytestmark = pytest.mark.xdist_group("page")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+# A seven with a bar, in shares of the paper.
+SEVEN = [[(0.25, 0.25), (0.7, 0.25), (0.45, 0.8)], [(0.4, 0.5), (0.7, 0.5)]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        sentence = f"none of {', '.join(BROWSERS)} is installed; `apt-get install chromium`"
+        pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    """The page, opened; no script of it may fail and nothing of it may be refused."""
+    with browser.new_context(viewport={"width": 1000, "height": 900}) as context:
+        opened = context.new_page()
+        complaints: list[str] = []
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.on(
+            "console",
+            lambda message: complaints.append(message.text) if message.type == "error" else None,
+        )
+        opened.goto(f"http://127.0.0.1:{service.port}/")
+        expect(opened.locator("#bars tr")).to_have_count(10)
+        yield opened
+        # That the service refused a file is for the page to say; the browser says it as well.
+        assert not [said for said in complaints if "status of 422" not in said]
+
+
+def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
+    box = page.locator("#paper").bounding_box()
+    assert box is not None
+    for stroke in strokes:
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=8)
+        page.mouse.up()
+
+
+def seen(page: Page) -> Any:
+    """The frame that the page shows, in bytes."""
+    return page.evaluate(
+        "() => { const c = document.getElementById('seen');"
+        " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"
+    )
+
+
+def ink(page: Page) -> int:
+    """How many pixels of the paper are not as white as it."""
+    return int(
+        page.evaluate(
+            "() => { const c = document.getElementById('paper');"
+            " const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            " return d.filter((v, i) => i % 4 === 0 && v < 128).length; }"
+        )
+    )
+
+
+def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) -> None:
+    expect(page.locator("#verdict")).to_have_text("Nothing drawn yet")
+    with page.expect_response("**/predict*") as asked:
+        draw(page, SEVEN)
+    assert asked.value.ok
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    page.wait_for_load_state("networkidle")
+    with page.expect_response("**/predict*") as last:
+        draw(page, [[(0.1, 0.1), (0.12, 0.1)]])
+    page.wait_for_load_state("networkidle")
+    assert last.value.ok
+    digit = page.locator("#digit").text_content()
+    assert digit in list("0123456789")
+    assert page.locator("#bars tr.best th").text_content() == digit
+    shares = page.locator("#bars td:last-child").all_text_contents()
+    assert sum(float(share.rstrip(" %")) for share in shares) == pytest.approx(100, abs=0.6)
+    assert max(seen(page)) == 255
+    assert len(seen(page)) == 28 * 28 * 4
+    expect(page.locator("#model")).to_have_text(f"tiny, version {SELECTED['version']}")
+    expect(page.locator("#run")).to_have_text(str(SELECTED["run_id"]))
+    expect(page.locator("#accuracy")).to_have_text("87.50 % of 16 right")
+    expect(page.locator("#latency")).to_contain_text("ms")
+    expect(page.locator("#spoken")).to_contain_text(f"{digit}, ")
+
+
+def test_strokes_are_undone_redone_and_cleared(page: Page) -> None:
+    for name in ("#undo", "#redo", "#clear"):
+        expect(page.locator(name)).to_be_disabled()
+    draw(page, SEVEN)
+    whole = ink(page)
+    page.locator("#undo").click()
+    assert 0 < ink(page) < whole
+    page.locator("#redo").click()
+    assert ink(page) == whole
+    page.locator("#clear").click()
+    assert ink(page) == 0
+    expect(page.locator("#verdict")).to_have_text("Nothing drawn yet")
+    page.keyboard.press("Control+z")
+    assert ink(page) == whole
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    page.keyboard.press("Control+Shift+Z")
+    assert ink(page) == 0
+
+
+def test_a_thicker_brush_leaves_more_ink(page: Page) -> None:
+    amounts = []
+    for brush in ("8", "32"):
+        page.locator("#brush").fill(brush)
+        draw(page, SEVEN[:1])
+        amounts.append(ink(page))
+        page.locator("#clear").click()
+    assert amounts[1] > 2.5 * amounts[0]
+
+
+def test_the_keyboard_draws(page: Page) -> None:
+    page.locator("#paper").focus()
+    page.keyboard.press(" ")
+    for _ in range(12):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press(" ")
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    drawn = ink(page)
+    page.keyboard.press("ArrowRight")
+    assert drawn > 0
+    assert ink(page) == pytest.approx(drawn, rel=0.1)  # the pen is up: only its mark moves
+
+
+def test_an_image_is_chosen_pasted_and_dropped(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "digit.jpg").write_bytes(drawing(file_format="JPEG"))
+    page.locator("#file").set_input_files(tmp_path / "digit.jpg")
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    chosen = seen(page)
+    assert ink(page) > 0
+    for event, field in (("paste", "clipboardData"), ("drop", "dataTransfer")):
+        page.locator("#clear").click()
+        expect(page.locator("#verdict")).to_have_text("Nothing drawn yet")
+        page.evaluate(
+            """([event, field, data]) => {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([bytes], "digit.jpg", { type: "image/jpeg" }));
+                const kind = event === "paste" ? ClipboardEvent : DragEvent;
+                const init = { [field]: transfer, bubbles: true, cancelable: true };
+                document.getElementById("paper").dispatchEvent(new kind(event, init));
+            }""",
+            [event, field, base64.b64encode(drawing(file_format="JPEG")).decode()],
+        )
+        expect(page.locator("#verdict")).to_contain_text("% sure")
+        assert seen(page) == chosen  # the file itself was sent, not what the paper shows of it
+
+
+def test_a_drawing_on_an_image_is_read_with_it(page: Page, tmp_path: Path) -> None:
+    picture = Image.new("L", (100, 100), 255)
+    ImageDraw.Draw(picture).line([(50, 20), (50, 80)], fill=0, width=8)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    (tmp_path / "one.png").write_bytes(buffer.getvalue())
+    page.locator("#file").set_input_files(tmp_path / "one.png")
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    before = seen(page)
+    draw(page, [[(0.5, 0.2), (0.3, 0.3)]])
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("() => document.getElementById('latency').textContent")
+    assert seen(page) != before
+
+
+def test_a_file_that_is_no_image_is_refused_in_the_services_words(
+    page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.png").write_text("no image")
+    page.locator("#file").set_input_files(tmp_path / "notes.png")
+    expect(page.locator("#verdict")).to_contain_text("are not an image that can be read")
+    expect(page.locator("#digit")).to_have_text("?")
+
+
+def test_samples_right_and_wrong_can_be_tried(page: Page) -> None:
+    expect(page.locator("#right button")).to_have_count(1)
+    expect(page.locator("#wrong button")).to_have_count(1)
+    assert page.locator("#wrong img").get_attribute("alt") == "a 4, read as 9"
+    page.locator("#right button").click()
+    expect(page.locator("#verdict")).to_have_text("No ink found")  # of a single pixel
+    assert [sample["png"] for sample in SAMPLES] == [PIXEL, PIXEL]
+
+
+def test_it_fits_a_phone_in_the_dark(browser: Browser, service: Service) -> None:
+    with browser.new_context(
+        viewport={"width": 360, "height": 740},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme="dark",
+    ) as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{service.port}/")
+        expect(page.locator("#bars tr")).to_have_count(10)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+        paper, digit = (page.locator(name).bounding_box() for name in ("#paper", "#digit"))
+        assert paper is not None
+        assert digit is not None
+        # The answer and the whole paper are in sight together.
+        assert digit["y"] < paper["y"] < paper["y"] + paper["height"] < 740
+        page.touchscreen.tap(paper["x"] + 150, paper["y"] + 150)
+        expect(page.locator("#verdict")).to_contain_text("% sure")
+        assert page.evaluate("() => scrollY") == 0
+
+
+def test_a_service_that_goes_away_costs_no_drawing_and_is_found_again(
+    browser: Browser, packaged: Packaged, bento_python: Path, tmp_path: Path
+) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        with serve(bento_python, str(packaged.bento), cwd=tmp_path, home=packaged.home) as running:
+            page.goto(f"http://127.0.0.1:{running.port}/")
+            draw(page, SEVEN[:1])
+            expect(page.locator("#verdict")).to_contain_text("% sure")
+            context.set_offline(True)
+            draw(page, SEVEN[1:])
+            expect(page.locator("#notice")).to_contain_text("Your drawing is kept")
+            kept = ink(page)
+            context.set_offline(False)
+            expect(page.locator("#notice")).to_be_hidden(timeout=10_000)
+            assert ink(page) == kept > 0
+            expect(page.locator("#verdict")).to_contain_text("% sure")
