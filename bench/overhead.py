@@ -68,7 +68,8 @@ def bare(config: dict[str, Any], facts: dict[str, Any]) -> Iterator[tuple[float,
         order = torch.randperm(len(labels), generator=shuffle).to(device)
         for step in range(steps):
             chosen = order[step * batch_size : (step + 1) * batch_size]
-            batch = augment(images[chosen].unsqueeze(1).float() / 255, generator)
+            progress = (epoch * steps + step) / (steps * epochs)
+            batch = augment(images[chosen].unsqueeze(1).float() / 255, generator, progress)
             with torch.autocast(device, torch.bfloat16, enabled=mixed):
                 logits = network.logits(batch.contiguous(memory_format=torch.channels_last))
                 loss = F.cross_entropy(

@@ -4,12 +4,13 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -169,7 +170,13 @@ def serve(python: Path, *arguments: str, cwd: Path, home: Path) -> Iterator[Serv
     start = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, cwd=cwd, env=environment(home), stdout=output, stderr=output, text=True
+            command,
+            cwd=cwd,
+            env=environment(home),
+            stdout=output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
         )
     try:
         while True:
@@ -187,7 +194,8 @@ def serve(python: Path, *arguments: str, cwd: Path, home: Path) -> Iterator[Serv
         assert process.wait(timeout=20) == 0, log.read_text()
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the workers too, where a test has failed
         process.wait()
 
 

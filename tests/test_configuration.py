@@ -37,7 +37,8 @@ def test_a_model_brings_its_network_its_training_and_its_augmentation() -> None:
         written = yaml.safe_load(Path(f"conf/model/{name}.yaml").read_text())
         assert config["training"] == {"teacher": None, "keep": "last", **written["training"]}
         assert config["optimizer"]["lr"] == written["optimizer"]["lr"]
-    assert cnn["augment"]["affine"]["rotate_deg"] > mlp["augment"]["rotate_deg"]
+    assert cnn["augment"]["moves"] == mlp["augment"]
+    assert cnn["augment"]["patches"]["_target_"].endswith("Patches")
 
 
 def test_groups_and_values_are_chosen_on_the_command_line() -> None:

@@ -2,6 +2,9 @@
 
 torchvision's v2 transforms apply one transform to the whole batch, so this makes one grid for all
 images and samples them with one `grid_sample` instead.
+
+An augmentation is called with a batch, a generator of all its randomness, and `progress`, the share
+of the training that is over, in [0, 1).
 """
 
 import math
@@ -11,26 +14,28 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+Augment = Callable[[Tensor, Generator, float], Tensor]
+
 
 class NoAugment:
     """Images as they are."""
 
-    def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images_B1HW: Tensor, generator: Generator, progress: float) -> Tensor:
         return images_B1HW
 
 
 class Chain:
     """Augmentations one after the other, each under a name of its own."""
 
-    def __init__(self, **steps: Callable[[Tensor, Generator], Tensor]) -> None:
+    def __init__(self, **steps: Augment) -> None:
         for name, step in steps.items():
             if not callable(step):
                 raise ValueError(f"augment.{name} must be an augmentation, got {step!r}")
         self._steps = tuple(steps.values())
 
-    def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images_B1HW: Tensor, generator: Generator, progress: float) -> Tensor:
         for step in self._steps:
-            images_B1HW = step(images_B1HW, generator)
+            images_B1HW = step(images_B1HW, generator, progress)
         return images_B1HW
 
 
@@ -52,8 +57,8 @@ class Affine:
         self._shear = shear
         self._shift_px = shift_px
 
-    def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
-        """float (B, 1, H, W) → the same shape; all randomness comes from the generator."""
+    def __call__(self, images_B1HW: Tensor, generator: Generator, progress: float) -> Tensor:
+        """float (B, 1, H, W) → the same shape."""
         num, _, height, width = images_B1HW.shape
         # One draw for the batch: rotation, scale, stretch, shear, shift x, shift y, in [-1, 1].
         uniform = torch.rand(6, num, generator=generator, device=images_B1HW.device) * 2 - 1
@@ -87,10 +92,19 @@ class Patches:
         area: the smallest and largest area, as a share of the image.
         stretch: the largest ratio of the sides, either way.
         invert: share of the rectangles that are turned over instead of hidden.
+        until: share of the training after which there are none: what is learnt of broken images
+            stays, and the last epochs are for whole ones.
     """
 
     def __init__(
-        self, *, num: int, chance: float, area: tuple[float, float], stretch: float, invert: float
+        self,
+        *,
+        num: int,
+        chance: float,
+        area: tuple[float, float],
+        stretch: float,
+        invert: float,
+        until: float,
     ) -> None:
         if not 0 < area[0] <= area[1] <= 1:
             raise ValueError(f"augment.area must be two shares in (0, 1], rising; got {area!r}")
@@ -101,9 +115,12 @@ class Patches:
         self._area = area
         self._stretch = math.log(stretch)
         self._invert = invert
+        self._until = until
 
-    def __call__(self, images_B1HW: Tensor, generator: Generator) -> Tensor:
-        """float (B, 1, H, W) in [0, 1] → the same; all randomness comes from the generator."""
+    def __call__(self, images_B1HW: Tensor, generator: Generator, progress: float) -> Tensor:
+        """float (B, 1, H, W) in [0, 1] → the same."""
+        if progress >= self._until:
+            return images_B1HW
         for _ in range(self._num):
             images_B1HW = self._draw(images_B1HW, generator)
         return images_B1HW

@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from digits.learning.augment import Augment
 from digits.learning.data import epoch_seed
 from digits.learning.models import Network
-
-Augment = Callable[[Tensor, Generator], Tensor]
 
 
 class TrainingDiverged(ValueError):
@@ -61,7 +60,8 @@ class Learner(pl.LightningModule):
         self._teacher = (teacher,)
         self._loss_sum = torch.zeros(())
         self._val_sums = torch.zeros(2)
-        self._num_steps = 0
+        self._step = 0  # of the whole training
+        self._num_steps = 0  # of the epoch
         self._num_images = 0
         self._num_val = 0
         self._epoch_start_s = 0.0
@@ -89,6 +89,7 @@ class Learner(pl.LightningModule):
         torch.manual_seed(seed)
         self._generator = Generator(device=self.device).manual_seed(seed)
         self._loss_sum = torch.zeros((), device=self.device)
+        self._step = self._total_steps * self.current_epoch // (self.trainer.max_epochs or 1)
         self._num_steps = self._num_images = 0
         self._epoch_start_s = time.perf_counter()
 
@@ -103,6 +104,7 @@ class Learner(pl.LightningModule):
             optimizer.step()
             if not self._by_epoch:
                 schedule.step()
+            self._step += 1
             # Lightning's autocast spans this whole call and would keep the old weights' casts.
             torch.clear_autocast_cache()
             # Summed on the device: reading the number each step would wait for it each step.
@@ -111,7 +113,9 @@ class Learner(pl.LightningModule):
         self._num_images += batch[1].numel()
 
     def _loss(self, frames_BHW: Tensor, labels_B: Tensor) -> Tensor:
-        images_B1HW = self._augment(frames_BHW.unsqueeze(1).float() / 255, self._generator)
+        progress = self._step / self._total_steps
+        images_B1HW = frames_BHW.unsqueeze(1).float() / 255
+        images_B1HW = self._augment(images_B1HW, self._generator, progress)
         images_B1HW = images_B1HW.contiguous(memory_format=torch.channels_last)
         logits = self.network.logits(images_B1HW).float()
         (teacher,) = self._teacher

@@ -202,4 +202,4 @@ class Session:
         """A hundred training images as the network sees them in its first epoch."""
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, 0))
         images_B1HW = torch.from_numpy(self.train_images[:100]).unsqueeze(1).float() / 255
-        return sheet(self._augment(images_B1HW, generator) * 255, columns=10)
+        return sheet(self._augment(images_B1HW, generator, 0.0) * 255, columns=10)

@@ -41,7 +41,8 @@ function notice(text) {
 }
 
 function show(answer) {
-  const sure = `${(100 * answer.confidence).toFixed(1)} % sure`;
+  // Nobody is ever 100.0 % sure.
+  const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
   const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
   $("digit").textContent = answer.accepted ? answer.digit : "?";
   $("verdict").textContent = verdict;
@@ -63,13 +64,15 @@ function showNothing(sentence) {
   seen.getContext("2d").clearRect(0, 0, seen.width, seen.height);
 }
 
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
 function bars(probabilities) {
   const best = probabilities.indexOf(Math.max(...probabilities));
   [...$("bars").rows].forEach((row, index) => {
     const share = probabilities[index];
     row.className = index === best && share > 0 ? "best" : "";
     row.querySelector("progress").value = share;
-    row.cells[2].textContent = `${(100 * share).toFixed(1)} %`;
+    row.cells[2].textContent = percent(share);
   });
 }
 

@@ -1,0 +1,109 @@
+"""How the page reads recorded drawings, replayed with the pointer in a real browser.
+
+    python bench/page.py [STROKES] [--url http://127.0.0.1:3000]
+
+STROKES is a JSON list of drawings: `label`, `canvas` (its side), `pen` (its width) and `strokes`,
+each a list of [x, y]. Each is drawn on the page of the service at the address, or of one that is
+started for this and serves the packaged model, and read as the page shows it. Writes
+bench/page.json.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, expect, sync_playwright
+
+from digits.files import write_json
+from digits.scores import wilson_interval
+from machine import describe
+from wild import served
+
+STROKES = Path("../shared/wild/strokes/strokes.json")
+OUT = Path("bench/page.json")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+
+def replay(page: Page, drawing: dict[str, Any]) -> None:
+    """Draw the strokes with the mouse, in the brush that is nearest to the pen."""
+    box = page.locator("#paper").bounding_box()
+    assert box is not None
+    scale = box["width"] / drawing["canvas"]
+    brush = page.locator("#brush")
+    least, most = (float(brush.get_attribute(name) or 0) for name in ("min", "max"))
+    width = 280 * drawing["pen"] / drawing["canvas"]
+    brush.fill(str(round(min(max(width, least), most))))
+    for stroke in drawing["strokes"]:
+        places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place)
+        page.mouse.up()
+
+
+def read(page: Page, drawing: dict[str, Any]) -> tuple[str, float]:
+    """What the page reads of a drawing once it rests, and the milliseconds of the last answer."""
+    replay(page, drawing)
+    # One question at a time: when the network rests, the answer shown is to the whole drawing.
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#latency")).to_contain_text("ms")
+    digit = page.locator("#digit").text_content() or ""
+    latency = page.locator("#latency").text_content() or ""
+    return digit, float(latency.removesuffix(" ms"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("strokes", nargs="?", type=Path, default=STROKES)
+    parser.add_argument("--url", help="of a running service")
+    arguments = parser.parse_args()
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not browser_path:
+        raise SystemExit(f"page: none of {', '.join(BROWSERS)} is installed; install chromium")
+    try:
+        drawings = json.loads(arguments.strokes.read_text())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"page: {arguments.strokes} is no file of drawings: {error}") from None
+    address = contextlib.nullcontext(arguments.url) if arguments.url else served()
+    rows, mistakes = [], []
+    with address as url, sync_playwright() as playwright:
+        model = httpx.get(f"{url}/model").raise_for_status().json()
+        browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+        for drawing in drawings:
+            page = browser.new_page()
+            page.goto(f"{url}/")
+            expect(page.locator("#bars tr")).to_have_count(len(model["classes"]))
+            digit, latency_ms = read(page, drawing)
+            page.close()
+            rows.append((digit == str(drawing["label"]), latency_ms))
+            if not rows[-1][0]:
+                mistakes.append(f"{drawing['label']} read as {digit}")
+        browser.close()
+    num_right = sum(right for right, _ in rows)
+    low, high = wilson_interval(num_right / len(rows), len(rows))
+    result = {
+        "command": "python bench/page.py",
+        "machine": describe(),
+        "model": {key: model[key] for key in ("name", "version", "run_id", "data_digest")},
+        "num_drawings": len(rows),
+        "accuracy": round(num_right / len(rows), 5),
+        "accuracy_low": round(low, 5),
+        "accuracy_high": round(high, 5),
+        "mistakes": sorted(mistakes),
+        "median_ms": statistics.median(latency_ms for _, latency_ms in rows),
+    }
+    write_json(OUT, result)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    main()

@@ -1,0 +1,94 @@
+"""Measuring on a labelled folder, with a service that runs."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import serving_fixtures
+import wild
+from serving_fixtures import Packaged, Service, drawing
+
+packaged = serving_fixtures.packaged
+bento_python = serving_fixtures.bento_python
+service = serving_fixtures.service
+
+
+def answer(digit: int, *, accepted: bool = True) -> dict[str, object]:
+    return {"digit": digit, "accepted": accepted, "confidence": 0.5}
+
+
+def test_digits_count_as_they_are_answered_and_others_by_whether_they_are_accepted() -> None:
+    answers = [
+        answer(3),
+        answer(4, accepted=False),
+        answer(9),
+        answer(1),
+        answer(1, accepted=False),
+    ]
+    scores = wild.score([3, 4, 4, -1, -1], answers)
+    assert scores["num_digits"] == 3
+    assert scores["accuracy"] == pytest.approx(2 / 3, abs=1e-5)
+    assert scores["refused"] == pytest.approx(1 / 3, abs=1e-5)
+    assert scores["mistakes"] == {"4 read as 9": 1}
+    assert (scores["num_others"], scores["others_accepted"]) == (2, 0.5)
+
+
+def test_a_folder_is_measured_through_http(
+    service: Service,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench").mkdir()
+    folder = tmp_path / "mine"
+    (folder / "img").mkdir(parents=True)
+    (folder / "img/one.png").write_bytes(drawing())
+    (folder / "img/two.jpg").write_bytes(drawing(tilt=9, file_format="JPEG"))
+    (folder / "img/broken.png").write_bytes(b"no image")
+    read = service.client.post("/predict", files={"image": drawing()}).json()["digit"]
+    (folder / "labels.csv").write_text(
+        f"file,label\nimg/one.png,{read}\nimg/broken.png,{read}\nimg/two.jpg,-1\n"
+    )
+    wild.main([str(folder), "--url", str(service.client.base_url)])
+    content = json.loads(Path("bench/wild.json").read_text())
+    assert content["model"]["name"] == "tiny"
+    scores = content["sets"]["mine"]
+    assert (scores["num_digits"], scores["accuracy"], scores["refused"]) == (2, 0.5, 0.5)
+    assert (scores["num_others"], scores["others_accepted"]) == (1, 1.0)
+    assert Path("outputs/wild.png").stat().st_size > 0
+    assert "mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (None, "has no labelled images; give a folder with a labels.csv"),
+        ("image,label\na.png,1\n", "needs the columns file and label"),
+        ("file,label\na.png,seven\n", "with a digit or -1 in each row"),
+    ],
+)
+def test_a_folder_without_labels_is_said_in_one_sentence(
+    tmp_path: Path, rows: str | None, sentence: str
+) -> None:
+    if rows:
+        (tmp_path / "labels.csv").write_text(rows)
+    with pytest.raises(SystemExit, match=sentence):
+        wild.main([str(tmp_path), "--url", "http://127.0.0.1:9"])
+
+
+def test_a_service_is_started_when_none_is_named(
+    packaged: Packaged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(packaged.project)
+    (packaged.project / "bench").mkdir(exist_ok=True)
+    folder = packaged.project / "mine"
+    folder.mkdir()
+    (folder / "one.png").write_bytes(drawing())
+    (folder / "labels.csv").write_text("file,label\none.png,1\n")
+    monkeypatch.setitem(os.environ, "BENTOML_HOME", str(packaged.home))
+    wild.main([str(folder)])
+    content = json.loads(Path("bench/wild.json").read_text())
+    assert content["sets"]["mine"]["num_digits"] == 1
