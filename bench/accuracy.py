@@ -1,10 +1,12 @@
 """How accurate each model is on the test images: mean and spread over seeds.
 
     python bench/accuracy.py [--models mlp cnn "cnn augment=affine"] [--seeds 1 2 3 4 5]
+    python bench/accuracy.py --ablations [--seeds 1 2 3]
 
 Trains each model with each seed as `python -m digits.train` does, on the prepared training split,
 and keeps the weights of the last epoch or of the best on validation, as the model's file says. A
-model may be followed by overrides: so an ingredient is taken away. The test images are read once,
+model may be followed by overrides: so an ingredient of `cnn` is taken away, and `--ablations` takes
+each away in turn. The test images are read once,
 when a training is done, and choose nothing. The same command goes on where it stopped: a training
 whose configuration, code and data are unchanged is not run again. Writes bench/accuracy.json and
 docs/accuracy.md.
@@ -38,6 +40,35 @@ REPORTED = {
 }
 
 
+PAGE = """\
+# How accurate each model is
+
+Written by `python bench/accuracy.py`; every training is in bench/accuracy.json, with its machine,
+versions and commit. Mean ± sample standard deviation over the first n of the seeds {seeds}. Trained
+on the training images but for those held out for validation (5,000 of MNIST's 60,000); the test
+images (10,000) are read when a training is over and choose nothing. The halves of MNIST's test
+images come from different writers. Corrupted is the mean over the fifteen corruptions of MNIST-C.
+`simple_mlp` reads the 8x8 digits of scikit-learn (360 test images, the same hands in both parts).
+What is reported elsewhere was mostly chosen on the test images.
+
+{table}
+"""
+# What each ingredient of cnn is worth: all of it, without one, and with another instead.
+ABLATIONS = [
+    "cnn",
+    "cnn augment=gentle",
+    "cnn augment=patches",
+    "cnn augment=none",
+    "cnn augment.patches.until=1",
+    "cnn model.network.norm=batch",
+    "cnn model.network.norm=none",
+    "cnn training.label_smoothing=0",
+    "cnn training.batch_size=256",
+    "cnn schedule=constant optimizer.lr=0.002",
+    "cnn optimizer=adam",
+]
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line a model, mean ± sample standard deviation over its seeds."""
     head = ["Model", "Parameters", "Test accuracy, %", "n", "First half", "Second half"]
@@ -64,31 +95,20 @@ def spread(rows: list[dict[str, Any]], key: str, *, digits: int = 2) -> str:
 
 def write(rows: list[dict[str, Any]]) -> None:
     """docs/accuracy.md, whole."""
-    seeds = sorted({row["seed"] for row in rows})
-    text = (
-        "# How accurate each model is\n\n"
-        "Written by `python bench/accuracy.py`; every training is in bench/accuracy.json. Mean ±\n"
-        f"sample standard deviation over the seeds ({', '.join(map(str, seeds))}); n is how many "
-        "of them a model\nwas trained with. Trained on\n"
-        "the training images but for those held out for validation (5,000 of MNIST's 60,000); the\n"
-        "test images (10,000) are read when a training is over and choose nothing. The halves of\n"
-        "MNIST's test images come from different writers. Corrupted is the mean over the fifteen\n"
-        "corruptions of MNIST-C. `simple_mlp` reads the 8x8 digits of scikit-learn (360 test\n"
-        "images, the same hands in both parts). What is reported elsewhere was mostly chosen on\n"
-        f"the test images.\n\n{table(rows)}\n"
-    )
+    seeds = ", ".join(map(str, sorted({row["seed"] for row in rows})))
     with replacing(TABLE) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(PAGE.format(seeds=seeds, table=table(rows)), encoding="utf-8")
 
 
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=["linear", "mlp", "cnn"])
+    parser.add_argument("--ablations", action="store_true", help="cnn without each ingredient")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     arguments = parser.parse_args(given)
     results = trainings.Results(OUT, "python bench/accuracy.py")
     for seed in arguments.seeds:
-        for model in arguments.models:
+        for model in ABLATIONS if arguments.ablations else arguments.models:
             name, *overrides = model.split()
             overrides += [f"data={DATA[name]}"] if name in DATA else []
             config = configuration.compose([f"model={name}", f"seed={seed}", *overrides])

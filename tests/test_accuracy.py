@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import accuracy
+from digits import configuration
 from drawn import drawn_set
 from training_fixtures import make_project
 
@@ -25,6 +26,15 @@ def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -
     *_, linear, mlp = accuracy.table(rows).splitlines()
     assert linear.startswith("| linear | 7,850 | 90.00 | 1 |")
     assert mlp.startswith("| mlp | 7,850 | 98.50 ± 0.71 | 2 | 50.00 ± 0.00 |")
+
+
+def test_every_ablation_is_a_training_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    configs = []
+    for name, *overrides in map(str.split, accuracy.ABLATIONS):
+        configs.append(configuration.compose([f"model={name}", *overrides]))
+        configuration.check(configs[-1])
+    assert len(set(map(configuration.fingerprint, configs))) == len(accuracy.ABLATIONS)
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow and Lightning warn of what they use of others

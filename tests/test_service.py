@@ -182,6 +182,55 @@ def test_what_the_model_saw_comes_with_the_answer_when_asked_for(service: Servic
     assert "frame" not in service.client.post("/predict", files={"image": drawing()}).json()
 
 
+@pytest.mark.parametrize("num", [1, limits.FRAMES_IN_PLACE + 1, 300])
+def test_frames_are_classified_as_json_or_as_bytes(
+    service: Service, packaged: Packaged, num: int
+) -> None:
+    frames_BHW = np.random.default_rng(num).integers(0, 256, (num, 28, 28), np.uint8)
+    expected_BK = Predictor.open(packaged.bundle).probabilities(frames_BHW)
+    octets = {"Content-Type": "application/octet-stream"}
+    body = frames_BHW.tobytes()
+    content = service.client.post("/classify", content=body, headers=octets).json()
+    assert content["digits"] == expected_BK.argmax(axis=1).tolist()
+    np.testing.assert_allclose(content["probabilities"], expected_BK, atol=1e-6)
+    assert content["model"] == {key: SELECTED.get(key) for key in IDENTITY} | {
+        "name": "tiny",
+        "data_digest": f"sha256:{0:064x}",
+    }
+    octets["Accept"] = "application/octet-stream"
+    response = service.client.post("/classify", content=body, headers=octets)
+    assert response.headers["content-type"] == "application/octet-stream"
+    answers_BK = np.frombuffer(response.content, "<f4").reshape(num, 10)
+    np.testing.assert_allclose(answers_BK, expected_BK, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "sentence"),
+    [
+        (b"", "application/octet-stream", 400, "the body has 0 bytes; send one or more frames"),
+        (bytes(783), "application/octet-stream", 400, "frames of 28x28 = 784 bytes each"),
+        (bytes(784), "image/png", 415, "send application/octet-stream of 784 bytes a frame"),
+        (
+            bytes(784 * (limits.MAX_FRAMES + 1)),
+            "application/octet-stream",
+            413,
+            "larger than 3 MiB",
+        ),
+    ],
+    ids=["nothing", "a byte less", "of another type", "too many"],
+)
+def test_what_are_no_frames_is_refused_in_one_sentence(
+    service: Service, body: bytes, content_type: str, status: int, sentence: str
+) -> None:
+    headers = {"Content-Type": content_type}
+    response = service.client.post("/classify", content=body, headers=headers)
+    assert response.status_code == status
+    assert sentence in response.json()["error"]
+    in_chunks = (body[start : start + 1000] for start in range(0, len(body), 1000))
+    response = service.client.post("/classify", content=in_chunks, headers=headers)
+    assert response.status_code == status
+
+
 def test_a_blank_image_is_answered_but_not_accepted(service: Service) -> None:
     buffer = io.BytesIO()
     Image.new("L", (50, 50), 255).save(buffer, "PNG")
@@ -197,9 +246,24 @@ def test_the_samples_are_those_that_were_packaged(service: Service) -> None:
 
 
 def test_predictions_are_counted_in_the_metrics(service: Service) -> None:
-    service.client.post("/predict", files={"image": drawing()})
-    lines = service.client.get("/metrics").text.splitlines()
-    assert any("request_total" in line and 'endpoint="/predict"' in line for line in lines)
+    def counted(name: str) -> float:
+        lines = service.client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    answer = service.client.post("/predict", files={"image": drawing()}).json()
+    names = [
+        f'digits_predictions_total{{digit="{answer["digit"]}",reason=""}}',
+        "digits_confidence_count",
+        "digits_normalize_seconds_count",
+        "digits_model_seconds_count",
+    ]
+    before = [counted(name) for name in names]
+    for _ in range(8):  # so that more than one worker answers
+        service.client.post("/predict", files={"image": drawing()})
+    assert [counted(name) - earlier for name, earlier in zip(names, before, strict=True)] == [8] * 4
+    model = f'name="tiny",run_id="{SELECTED["run_id"]}",version="{SELECTED["version"]}"'
+    assert counted(f"digits_model_info{{{model}}}") == 1
+    assert counted('bentoml_service_request_total{endpoint="/predict"') > 8
 
 
 def test_only_this_machine_is_listened_to_unless_told(service: Service) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -24,9 +25,12 @@ from starlette.staticfiles import StaticFiles
 from ..reading.normalize import UnreadableImage, read_frame
 from ..reading.predictor import IDENTITY, Predictor
 from . import limits
+from .guard import Guard
+from .metrics import Metrics, metrics
 from .openapi import DOCS_PAGE, describe
-from .uploads import Refused, expect_pixels_within_limit, receive_images
+from .uploads import Refused, expect_pixels_within_limit, receive_frames, receive_images
 
+OCTETS = "application/octet-stream"
 WEB = Path(__file__).parent / "web"
 # The page asks nothing of other hosts, runs no script but its own, and is shown in no frame.
 PAGE_HEADERS = {
@@ -55,6 +59,8 @@ def open_model(
     app.state.lineage = lineage
     app.state.samples = samples
     app.state.identity = {key: lineage[key] for key in IDENTITY}
+    app.state.metrics = metrics()
+    app.state.metrics.opened(app.state.identity)
     app.state.decoding = CapacityLimiter(limits.MAX_DECODING)
 
 
@@ -71,6 +77,33 @@ async def predict_batch(request: Request) -> Response:
     images = await receive_images(request, field="images", most=limits.MAX_IMAGES)
     answers = await _answers(request, images)
     return _json({"predictions": answers, "model": request.app.state.identity})
+
+
+async def classify(request: Request) -> Response:
+    """Frames in as bytes, their probabilities out: the way for who normalises themselves.
+
+    As JSON, or as little-endian float32 of shape (B, K) where the client accepts bytes.
+    """
+    state = request.app.state
+    frames_BHW = await receive_frames(request, size=state.predictor.image_size)
+    with state.metrics.model_s.time():
+        if len(frames_BHW) <= limits.FRAMES_IN_PLACE:
+            probabilities_BK = state.predictor.probabilities(frames_BHW)
+        else:
+            probabilities_BK = await anyio.to_thread.run_sync(
+                state.predictor.probabilities, frames_BHW, limiter=state.decoding
+            )
+    classes = state.predictor.classes
+    digits = [classes[index] for index in probabilities_BK.argmax(axis=1).tolist()]
+    state.metrics.classified(digits)
+    if OCTETS in request.headers.get("accept", ""):
+        return Response(probabilities_BK.astype("<f4").tobytes(), media_type=OCTETS)
+    content = {
+        "digits": digits,
+        "probabilities": probabilities_BK.round(6).tolist(),
+        "model": state.identity,
+    }
+    return _json(content)
 
 
 async def page(request: Request) -> Response:
@@ -106,22 +139,26 @@ async def _answers(
     state = request.app.state
     # Off the event loop: a large photo takes tens of milliseconds to decode.
     return await anyio.to_thread.run_sync(
-        partial(_read, state.predictor, images, with_frames=with_frames), limiter=state.decoding
+        partial(_read, state.predictor, images, state.metrics, with_frames=with_frames),
+        limiter=state.decoding,
     )
 
 
 def _read(
-    predictor: Predictor, images: Sequence[bytes], *, with_frames: bool
+    predictor: Predictor, images: Sequence[bytes], metrics: Metrics, *, with_frames: bool
 ) -> list[dict[str, Any]]:
     expect_pixels_within_limit(images)
     frames = []
-    for index, data in enumerate(images):
-        try:
-            frames.append(read_frame(data, size=predictor.image_size))
-        except UnreadableImage as error:
-            place = f"image {index + 1} of {len(images)}: " if len(images) > 1 else ""
-            raise Refused(422, f"{place}{error}") from None
-    answers = predictor.answers(np.stack(frames))
+    with metrics.normalize_s.time():
+        for index, data in enumerate(images):
+            try:
+                frames.append(read_frame(data, size=predictor.image_size))
+            except UnreadableImage as error:
+                place = f"image {index + 1} of {len(images)}: " if len(images) > 1 else ""
+                raise Refused(422, f"{place}{error}") from None
+    with metrics.model_s.time():
+        answers = predictor.answers(np.stack(frames))
+    metrics.answered(answers)
     if with_frames:
         for answer, frame_HW in zip(answers, frames, strict=True):
             answer["frame"] = base64.b64encode(frame_HW.tobytes()).decode()
@@ -165,6 +202,7 @@ def build_app() -> Starlette:
         routes=[
             Route("/predict", predict, methods=["POST"]),
             Route("/predict_batch", predict_batch, methods=["POST"]),
+            Route("/classify", classify, methods=["POST"]),
             Route("/model", model),
             Route("/docs.json", docs_json),
             Route("/docs", docs),
@@ -172,5 +210,6 @@ def build_app() -> Starlette:
             Route("/", page),
             Mount("/web", Files(directory=WEB)),
         ],
+        middleware=[Middleware(Guard)],
         exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _bug},
     )

@@ -5,12 +5,18 @@ import os
 # A 12-megapixel photo is 4 to 8 MB; the whole body counts, several images included.
 MAX_BODY_BYTES = 32 * 2**20
 MAX_IMAGES = 100  # in one batch
+MAX_FRAMES = 4096  # in one request of normalised frames: a second's work
+# Fewer frames than this are read at once: handing them to a thread would take as long.
+FRAMES_IN_PLACE = 8
 RECEIVE_S = 20.0  # a body must have arrived whole by then
 ANSWER_S = 60.0  # from the first header to the answer; BentoML enforces it
 
 # Each worker holds the network once (about 150 MB with Python and BentoML); more than four of
 # them is for whoever runs the machine to decide.
 WORKERS = min(4, os.cpu_count() or 1)
+# Requests that a worker holds at once; more are told to come back. Each may hold its whole body.
+MAX_CONCURRENT = 64
+RETRY_AFTER_S = 1
 # Images decoded at once in a worker: a decoded photo can take 200 MB, and more threads than cores
 # only queue.
 MAX_DECODING = 2

@@ -57,6 +57,29 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                     "responses": {**_answer("Predictions"), **_REFUSALS},
                 }
             },
+            "/classify": {
+                "post": {
+                    "summary": f"Read up to {limits.MAX_FRAMES:,} frames, normalised already",
+                    "operationId": "classify",
+                    "requestBody": {
+                        "required": True,
+                        "content": {_OCTETS: {"schema": {**_FRAMES, "description": _OF_FRAMES}}},
+                    },
+                    "responses": {
+                        "200": {
+                            "description": "OK",
+                            "content": {
+                                "application/json": {"schema": _reference("Classes")},
+                                _OCTETS: {"schema": {**_FRAMES, "description": _OF_ANSWERS}},
+                            },
+                        },
+                        **{
+                            status: _REFUSALS[status]
+                            for status in ("400", "408", "413", "415", "503")
+                        },
+                    },
+                }
+            },
             "/model": {
                 "get": {
                     "summary": "Where the model comes from and how it did on the test images",
@@ -85,6 +108,10 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
 
 
 _FILE = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF"}
+_OCTETS = "application/octet-stream"
+_FRAMES = {"type": "string", "format": "binary"}
+_OF_FRAMES = "frame after frame, a byte a pixel in rows, 0 = paper, 255 = ink"
+_OF_ANSWERS = "probabilities, frame after frame, little-endian float32 in class order"
 _FRAME_PARAMETER = {
     "name": "frame",
     "in": "query",
@@ -147,6 +174,13 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
                 "model": _reference("Model"),
             }
         ),
+        "Classes": _object(
+            {
+                "digits": {"type": "array", "items": answer["digit"]},
+                "probabilities": {"type": "array", "items": answer["probabilities"]},
+                "model": _reference("Model"),
+            }
+        ),
         "Lineage": _object(
             {
                 "tag": {"type": "string", "description": "in BentoML's model store"},
@@ -191,6 +225,7 @@ _REFUSALS = {
     "400": _json_response("No image in the expected field", "Error"),
     "408": _json_response("The body did not arrive in time", "Error"),
     "413": _json_response("The body or its images together are too large", "Error"),
-    "415": _json_response("The body is not multipart/form-data", "Error"),
+    "415": _json_response("The body is of another type", "Error"),
     "422": _json_response("A file is not an image that can be read", "Error"),
+    "503": _json_response("Too many requests at once; Retry-After says when to come back", "Error"),
 }

@@ -1,10 +1,15 @@
-"""Receive the images of a multipart request, within the limits."""
+"""Receive the images of a multipart request, or frames as they are, within the limits.
+
+Shapes: B batch, H/W pixels.
+"""
 
 import asyncio
 import io
 import math
 from collections.abc import AsyncGenerator, Iterable
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -27,20 +32,15 @@ class Refused(Exception):
 
 async def receive_images(request: Request, *, field: str, most: int) -> list[bytes]:
     """The files in a multipart field, at least one and at most `most`; Refused otherwise."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
-        raise Refused(
-            415,
-            f"send multipart/form-data with the image in field {field!r} "
-            f"(curl -F {field}=@digit.png), not {content_type or 'a body without a type'!r}",
-        )
-    # Said before the body is read; what is really received is counted below all the same.
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limits.MAX_BODY_BYTES:
-        raise _too_large()
+    _expect_type(
+        request,
+        "multipart/form-data",
+        f"with the image in field {field!r} (curl -F {field}=@digit.png)",
+    )
+    _expect_declared_length(request, limits.MAX_BODY_BYTES)
     parser = MultiPartParser(
         request.headers,
-        _counted(request),
+        _counted(request, limits.MAX_BODY_BYTES),
         max_files=limits.MAX_IMAGES,
         max_fields=MAX_FIELDS,
     )
@@ -54,15 +54,35 @@ async def receive_images(request: Request, *, field: str, most: int) -> list[byt
     except ValueError as error:  # a charset that cannot decode field names
         raise Refused(400, f"the multipart body cannot be read: {error}") from None
     except TimeoutError:
-        raise Refused(
-            408, f"the request did not arrive within {limits.RECEIVE_S:.0f} s; send it again"
-        ) from None
+        raise _too_slow() from None
     except ClientDisconnect:
-        raise Refused(400, "the connection closed before the request was complete") from None
+        raise _cut_short() from None
     try:
         return await _files(form, field=field, most=most)
     finally:
         await form.close()
+
+
+async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
+    """A body of frames of size x size bytes each, 0 = paper, 255 = ink: (B, H, W); else Refused."""
+    frame = size * size
+    _expect_type(request, "application/octet-stream", f"of {frame} bytes a frame")
+    most = limits.MAX_FRAMES * frame
+    _expect_declared_length(request, most)
+    try:
+        async with asyncio.timeout(limits.RECEIVE_S):
+            body = b"".join([chunk async for chunk in _counted(request, most)])
+    except TimeoutError:
+        raise _too_slow() from None
+    except ClientDisconnect:
+        raise _cut_short() from None
+    if not body or len(body) % frame:
+        raise Refused(
+            400,
+            f"the body has {len(body)} bytes; send one or more frames of {size}x{size} = {frame} "
+            "bytes each, 0 = paper, 255 = ink",
+        )
+    return np.frombuffer(body, np.uint8).reshape(-1, size, size)
 
 
 def expect_pixels_within_limit(images: Iterable[bytes]) -> None:
@@ -106,15 +126,38 @@ async def _files(form: FormData, *, field: str, most: int) -> list[bytes]:
     return images
 
 
-async def _counted(request: Request) -> AsyncGenerator[bytes]:
+def _expect_type(request: Request, wanted: str, purpose: str) -> None:
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() != wanted:
+        raise Refused(415, f"send {wanted} {purpose}, not {given or 'a body without a type'!r}")
+
+
+def _expect_declared_length(request: Request, most: int) -> None:
+    """Said before the body is read; what is really received is counted all the same."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        raise _too_large(most)
+
+
+async def _counted(request: Request, most: int) -> AsyncGenerator[bytes]:
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
-        if received > limits.MAX_BODY_BYTES:
-            raise _too_large()
+        if received > most:
+            raise _too_large(most)
         yield chunk
 
 
-def _too_large() -> Refused:
-    mebibytes = math.floor(limits.MAX_BODY_BYTES / 2**20)
+def _too_large(most: int) -> Refused:
+    mebibytes = math.floor(most / 2**20)
     return Refused(413, f"the request is larger than {mebibytes} MiB; send smaller or fewer images")
+
+
+def _too_slow() -> Refused:
+    return Refused(
+        408, f"the request did not arrive within {limits.RECEIVE_S:.0f} s; send it again"
+    )
+
+
+def _cut_short() -> Refused:
+    return Refused(400, "the connection closed before the request was complete")

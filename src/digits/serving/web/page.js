@@ -49,15 +49,20 @@ function show(answer) {
   bars(answer.probabilities);
   paintFrame(answer.frame);
   $("latency").textContent = `${answer.latencyMs.toFixed(0)} ms`;
-  // Read out when the pen rests, not while it moves.
-  clearTimeout(show.speaking);
-  const words = answer.accepted ? `${answer.digit}, ${sure}` : verdict;
-  show.speaking = setTimeout(() => ($("spoken").textContent = words), 700);
+  speak(answer.accepted ? `${answer.digit}, ${sure}` : verdict);
+}
+
+// To who does not see the page: when the pen rests, not while it moves.
+let speaking = 0;
+function speak(words) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => ($("spoken").textContent = words), 700);
 }
 
 function showNothing(sentence) {
   $("digit").textContent = "?";
   $("verdict").textContent = sentence;
+  speak(sentence);
   $("latency").textContent = "";
   bars(classes.map(() => 0));
   const seen = $("seen");
