@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import accuracy
+import bench_fixtures
 from digits import configuration
-from drawn import drawn_set
-from training_fixtures import make_project
+from training_fixtures import Project
+
+bench_project = bench_fixtures.bench_project
 
 MODELS = ["linear training.epochs=1", "linear training.epochs=2"]
 
@@ -39,15 +40,8 @@ def test_every_ablation_is_a_training_of_its_own(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.filterwarnings("ignore")  # MLflow and Lightning warn of what they use of others
 def test_every_training_is_written_down_and_none_is_run_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bench_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = make_project(tmp_path, num_train=320, num_val=40)
-    images_NHW, labels_N = drawn_set(30, seed=2)
-    np.savez(project.folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
-    for folder in ("bench", "docs"):
-        (project.folder / folder).mkdir()
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.tracking_uri)
     accuracy.main(["--models", MODELS[0], "--seeds", "1"])
     accuracy.main(["--models", *MODELS, "--seeds", "1", "2"])
     assert f"{MODELS[0]} seed=1: measured already" in capsys.readouterr().out

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+import bench_fixtures
 import time_to_accuracy
 import trainings
-from drawn import drawn_set
-from training_fixtures import make_project
+from training_fixtures import Project
+
+bench_project = bench_fixtures.bench_project
 
 
 def example(*accuracies: float, epochs_s: list[float]) -> dict[str, Any]:
@@ -47,15 +48,8 @@ def test_the_table_sets_a_preset_beside_the_example(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # MLflow and Lightning warn of what they use of others
 def test_presets_and_the_example_are_measured_once_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bench_project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = make_project(tmp_path, num_train=320, num_val=40)
-    images_NHW, labels_N = drawn_set(30, seed=2)
-    np.savez(project.folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
-    for folder in ("bench", "docs"):
-        (project.folder / folder).mkdir()
-    monkeypatch.chdir(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.tracking_uri)
     for _ in range(2):
         time_to_accuracy.main(["--presets", "speed_99", "--seeds", "1", "--epochs", "1"])
     said = capsys.readouterr().out
