@@ -6,10 +6,9 @@
 Trains each model with each seed as `python -m digits.train` does, on the prepared training split,
 and keeps the weights of the last epoch or of the best on validation, as the model's file says. A
 model may be followed by overrides: so an ingredient of `cnn` is taken away, and `--ablations` takes
-each away in turn. The test images are read once,
-when a training is done, and choose nothing. The same command goes on where it stopped: a training
-whose configuration, code and data are unchanged is not run again. Writes bench/accuracy.json and
-docs/accuracy.md.
+each away in turn. The test images are read once, when a training is done, and choose nothing. The
+same command goes on where it stopped: a training whose configuration, code and data are unchanged
+is not run again. Writes bench/accuracy.json and docs/accuracy.md.
 """
 
 import argparse
@@ -88,9 +87,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def spread(rows: list[dict[str, Any]], key: str, *, digits: int = 2) -> str:
     """Mean ± sample standard deviation, in percent."""
-    values = [100 * row[key] for row in rows]
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+    return trainings.spread([100 * row[key] for row in rows], digits=digits)
 
 
 def write(rows: list[dict[str, Any]]) -> None:

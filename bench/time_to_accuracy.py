@@ -132,12 +132,6 @@ def time_to(rows: list[dict[str, Any]], target: float) -> tuple[float, int] | No
     return None
 
 
-def spread(values: list[float], *, digits: int) -> str:
-    """Mean ± sample standard deviation."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
 def table(results: trainings.Results) -> str:
     """Markdown: a line a preset, with the example's time to the same accuracy and the ratio."""
     examples = results.of(EXAMPLE)
@@ -157,13 +151,13 @@ def table(results: trainings.Results) -> str:
         elif examples:
             whole_s = statistics.fmean(row["train_s"] for row in examples)
             theirs, ratio = f"never in {whole_s:.0f}", f"> {whole_s / ours_s:.1f}"
-        accuracy = spread([100 * row["accuracy"] for row in rows], digits=2)
-        loop_s = spread([row["train_s"] for row in rows], digits=1)
+        accuracy = trainings.spread([100 * row["accuracy"] for row in rows], digits=2)
+        loop_s = trainings.spread([row["train_s"] for row in rows], digits=1)
         cells = [f"{target:.1%}".rstrip("%"), preset, f"{rows[0]['num_parameters']:,}", accuracy]
         lines.append(f"| {' | '.join([*cells, loop_s, str(len(rows)), theirs, ratio])} |")
     if examples:
-        accuracy = spread([100 * row["accuracy"] for row in examples], digits=2)
-        loop_s = spread([row["train_s"] for row in examples], digits=1)
+        accuracy = trainings.spread([100 * row["accuracy"] for row in examples], digits=2)
+        loop_s = trainings.spread([row["train_s"] for row in examples], digits=1)
         cells = ["", "the example", f"{examples[0]['num_parameters']:,}", accuracy, loop_s]
         lines.append(f"| {' | '.join([*cells, str(len(examples)), '', ''])} |")
     return "\n".join(lines)

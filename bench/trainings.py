@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -83,3 +84,9 @@ def train_and_score(config: dict[str, Any], *, label: str, corrupted: bool) -> d
         "trainer": trained["trainer"],
         "commit": trained["git_commit"],
     }
+
+
+def spread(values: list[float], *, digits: int) -> str:
+    """Mean ± sample standard deviation, to so many decimals; the mean alone of a single value."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean

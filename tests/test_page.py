@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import serving_fixtures
+from page import ARGUMENTS, BROWSERS
 from serving_fixtures import PIXEL, SAMPLES, SELECTED, Packaged, Service, drawing, serve
 
 packaged = serving_fixtures.packaged
@@ -21,8 +22,6 @@ service = serving_fixtures.service
 
 # One service and one browser for all of them.
 pytestmark = pytest.mark.xdist_group("page")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 # A seven with a bar, in shares of the paper.
 SEVEN = [[(0.25, 0.25), (0.7, 0.25), (0.45, 0.8)], [(0.4, 0.5), (0.7, 0.5)]]
 
