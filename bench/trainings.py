@@ -51,10 +51,9 @@ class Results:
 
 
 def fingerprint(config: dict[str, Any]) -> str:
-    """A digest of what decides a training's result: configuration, data and code."""
+    """A digest of what decides a training's result."""
     facts = read_data_facts(Path(config["prepared"]))
-    teacher = configuration.teacher_sha256(config) or ""
-    return configuration.fingerprint(config, facts["digest"], configuration.code_digest(), teacher)
+    return configuration.training_fingerprint(config, data_digest=facts["digest"])
 
 
 def test_set(config: dict[str, Any]) -> tuple[Any, Any]:

@@ -123,6 +123,7 @@ def make_checkout(folder: Path, *, home: Path) -> Checkout:
         "num_test": NUM_TEST,
         "files": {role: _facts(role, content) for role, content in _idx_files().items()},
         "mirrors": ["$MNIST_MIRROR"],
+        "synthetic": {"digits": 60, "nondigits": 60},
     }
     (folder / "conf/data/small.yaml").write_text(yaml.safe_dump(dataset))
     params = checkout.yaml("params.yaml") | {"val_size": VAL_SIZE, "candidates": ["mlp", "cnn"]}

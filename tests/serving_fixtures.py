@@ -22,6 +22,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
+from digits.reading.predictor import FORMAT
+
 ROOT = Path(__file__).parent.parent
 METRICS = {"accuracy": 0.875, "num_images": 16}
 # The smallest PNG there is, as two test images: one read right and one read wrong.
@@ -63,11 +65,12 @@ def write_bundle(folder: Path, *, seed: int) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
     lineage = {"data_digest": f"sha256:{seed:064x}", "dataset": "mnist", "fallback": False}
     meta = {
-        "format": 1,
+        "format": FORMAT,
         "name": "tiny",
         "classes": list(range(10)),
         "input": {"size": 28, "mean": 0.13, "std": 0.31},
         "calibration": {"temperature": 1.5},
+        "rejection": {"threshold": 0.0, "refused": 0.0},
         "validation": {"accuracy": 0.9, "num": 10},
         "lineage": {**lineage, "seed": seed, "config_digest": "", "packages": {}},
     }

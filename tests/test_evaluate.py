@@ -12,6 +12,7 @@ import pytest
 from digits import evaluate
 from digits.corruptions import CORRUPTIONS, corrupt
 from digits.reading.predictor import Predictor
+from digits.reporting.answers import Answers, draw
 from drawn import drawn_set
 from serving_fixtures import write_bundle
 
@@ -22,11 +23,14 @@ FILES = ("metrics", "details")
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 
+MORE = {"num_parameters": 7840, "rejection": {"threshold": 3.0, "refused": 0.5}}
+
+
 def make_model(model: Path) -> Path:
     """A model of random weights, whose run is in no MLflow store."""
     write_bundle(model / "bundle", seed=0)
     meta = json.loads((model / "bundle/model.json").read_text())
-    (model / "bundle/model.json").write_text(json.dumps(meta | {"num_parameters": 7840}))
+    (model / "bundle/model.json").write_text(json.dumps(meta | MORE))
     (model / "run.json").write_text(json.dumps({"run_id": "0" * 32}))
     return model
 
@@ -37,10 +41,19 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     folder = tmp_path_factory.mktemp("evaluated")
     images_NHW, labels_N = drawn_set(NUM, seed=3)
     np.savez(folder / "test.npz", images=images_NHW, labels=labels_N)
+    np.savez(
+        folder / "synthetic.npz",
+        heldout_images=images_NHW[:20],
+        heldout_labels=labels_N[:20],
+        heldout_nondigits=255 - images_NHW[:10],
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'empty.db'}")
         metrics = evaluate.run(
-            model=make_model(folder / "model"), test=folder / "test.npz", report=folder / "report"
+            model=make_model(folder / "model"),
+            test=folder / "test.npz",
+            synthetic=folder / "synthetic.npz",
+            report=folder / "report",
         )
     return folder, metrics, folder / "test.npz"
 
@@ -101,6 +114,34 @@ def test_the_confusion_table_has_a_line_an_image(
     assert right == round(metrics["accuracy"] * NUM)
 
 
+def test_what_is_refused_is_counted_of_digits_and_of_others(
+    evaluated: tuple[Path, dict[str, Any], Path],
+) -> None:
+    folder, metrics, test = evaluated
+    predictor = Predictor.open(folder / "model/bundle")
+    with np.load(test) as arrays, np.load(folder / "synthetic.npz") as drawn:
+        refused = [not answer["accepted"] for answer in predictor.answers(arrays["images"])]
+        others = [answer["accepted"] for answer in predictor.answers(drawn["heldout_nondigits"])]
+        hits_N = predictor.probabilities(drawn["heldout_images"]).argmax(axis=1)
+        handwriting = (hits_N == drawn["heldout_labels"]).mean()
+    assert {*refused} == {True, False}
+    assert metrics["refused_share"] == pytest.approx(np.mean(refused), abs=1e-6)
+    assert metrics["nondigits_accepted_share"] == np.mean(others)
+    assert metrics["handwriting_accuracy"] == handwriting
+
+
+def test_without_drawn_images_nothing_is_said_of_them(tmp_path: Path) -> None:
+    nothing = np.zeros((0, 28, 28), np.uint8)
+    np.savez(
+        tmp_path / "synthetic.npz",
+        heldout_images=nothing,
+        heldout_labels=np.zeros(0, np.uint8),
+        heldout_nondigits=nothing,
+    )
+    predictor = Predictor.open(make_model(tmp_path / "model") / "bundle")
+    assert evaluate.score_drawn(predictor, tmp_path / "synthetic.npz") == {}
+
+
 def test_the_pictures_are_pictures_and_the_same_each_time(
     evaluated: tuple[Path, dict[str, Any], Path], tmp_path: Path
 ) -> None:
@@ -109,7 +150,8 @@ def test_the_pictures_are_pictures_and_the_same_each_time(
         images_NHW, labels_N = arrays["images"], arrays["labels"]
     predictor = Predictor.open(folder / "model/bundle")
     probabilities_NK = predictor.probabilities(images_NHW)
-    drawn = evaluate._draw(tmp_path, predictor, images_NHW, labels_N, probabilities_NK)
+    answers = Answers(predictor.classes, images_NHW, labels_N, probabilities_NK)
+    drawn = draw(tmp_path, answers, name="tiny")
     assert {path.name for path in drawn} == {"confusion.png", "mistakes.png", "predictions.png"}
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -123,7 +165,8 @@ def test_a_model_without_a_mistake_is_drawn_too(
     with np.load(test) as arrays:
         images_NHW, labels_N = arrays["images"], arrays["labels"]
     predictor = Predictor.open(folder / "model/bundle")
-    drawn = evaluate._draw(tmp_path, predictor, images_NHW, labels_N, np.eye(10)[labels_N])
+    answers = Answers(predictor.classes, images_NHW, labels_N, np.eye(10)[labels_N])
+    drawn = draw(tmp_path, answers, name="tiny")
     assert all(path.stat().st_size > 0 for path in drawn)
 
 

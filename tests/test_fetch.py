@@ -20,7 +20,7 @@ import yaml
 from digits.fetch import NoMirrorError, SourceReport, run
 from digits.mirrors import DiskError, Patience
 from digits.optdigits import idx
-from digits.settings import Dataset, IdxFile
+from digits.settings import Dataset, IdxFile, Synthetic
 from mirror_server import Answer, MirrorServer, send, serving
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +66,7 @@ def tiny_dataset(*mirrors: str) -> Dataset:
             for role, content in CONTENTS.items()
         },
         mirrors=mirrors,
+        synthetic=Synthetic(digits=0, nondigits=0),
     )
 
 

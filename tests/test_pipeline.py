@@ -103,7 +103,9 @@ def checkout(story: Story) -> Iterator[Checkout]:
 
 def test_one_command_runs_everything(story: Story) -> None:
     each = {f"{stage}@{model}" for stage in ("train", "evaluate") for model in ("mlp", "cnn")}
-    assert story.first.ran == {"fetch", "prepare", "compose", *each, "select", "package"}
+    assert story.first.ran == {
+        *("fetch", "prepare", "synthesize", "compose", *each, "select", "package")
+    }
     report = story.checkout.json("reports/data.json")
     assert (report["name"], report["fallback"]) == ("small", False)
     assert report["num_train"] == NUM_TRAIN - VAL_SIZE
@@ -113,7 +115,7 @@ def test_one_command_runs_everything(story: Story) -> None:
 
 def test_without_a_mirror_a_stand_in_is_used_and_said_everywhere(story: Story) -> None:
     offline = story.offline
-    assert offline.away.ran == {"fetch", "prepare", "compose", "train@mlp"}
+    assert offline.away.ran == {"fetch", "prepare", "synthesize", "compose", "train@mlp"}
     assert "WARNING: no mirror gave small" in offline.away.output
     said = {key: offline.report[key] for key in ("name", "requested", "fallback")}
     assert said == {"name": "optdigits", "requested": "small", "fallback": True}

@@ -79,6 +79,9 @@ def test_a_wrong_parameter_is_named(tmp_path: Path, key: str, value: Any, senten
         ("classes", [0], "classes must be a list of at least two distinct numbers or names"),
         ("classes", [0, 0], "classes must be a list of at least two distinct numbers or names"),
         ("classes", [True, False], "write words such as yes and no in quotes"),
+        ("synthetic.digits", -1, "synthetic.digits must be an integer >= 0, got -1"),
+        ("synthetic.letters", 1, "synthetic.letters is unknown"),
+        ("classes", ["a", "b"], "synthetic.digits must be 0, because classes has not all of 0"),
         ("files.test_labels", REMOVED, "files.test_labels is missing"),
         ("files.test_labels.size", 1, "files.test_labels.size is unknown"),
         ("files.test_labels.size_bytes", "1", "files.test_labels.size_bytes must be an integer"),
@@ -103,6 +106,7 @@ def test_an_unknown_data_set_is_answered_with_the_nearest_known_one() -> None:
 def test_a_data_set_may_have_no_mirror_and_classes_with_names(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     content = changed(changed(DATASET, "mirrors", []), "classes", ["a", "b"])
+    content = changed(content, "synthetic.digits", 0)
     (tmp_path / "data" / "mine.yaml").write_text(yaml.safe_dump(content))
     dataset = load_dataset("mine", conf=tmp_path)
     assert (dataset.mirrors, dataset.classes) == ((), ("a", "b"))

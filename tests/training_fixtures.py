@@ -142,6 +142,14 @@ def make_project(folder: Path, *, num_train: int = 640, num_val: int = 100) -> P
         val_images=val_images,
         val_labels=val_labels,
     )
+    others = np.random.default_rng(2).integers(0, 256, (50, 28, 28), np.uint8)
+    more_images, more_labels = drawn_set(50, seed=2)
+    np.savez(
+        folder / "data/mnist/synthetic.npz",
+        images=more_images,
+        labels=more_labels,
+        nondigits=others,
+    )
     facts = {
         "name": "drawn",
         "fallback": False,

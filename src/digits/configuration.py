@@ -55,7 +55,10 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "training.label_smoothing", float, lowest=0, highest=1)
     _expect_number(config, "optimizer.lr", float, lowest=0)
     _expect_number(config, "model.num_members", int, lowest=1)
+    _expect_number(config, "refuse", float, lowest=0, highest=0.5)
     _expect_number(config, "num_folds", int, lowest=2)
+    _expect_number(config, "synthetic.digits", float, lowest=0)
+    _expect_number(config, "synthetic.nondigits", float, lowest=0)
     if _value(config, "fold") is not None:
         _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
     for key, known in (
@@ -74,6 +77,12 @@ def fingerprint(config: dict[str, Any], *more: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def training_fingerprint(config: dict[str, Any], *, data_digest: str) -> str:
+    """A digest of all that decides a training's result: configuration, images, code, teacher."""
+    more = (teacher_sha256(config) or "", synthetic_sha256(config) or "")
+    return fingerprint(config, data_digest, code_digest(), *more)
+
+
 def teacher_sha256(config: dict[str, Any]) -> str | None:
     """The digest of the bundle that a student learns from, which decides its result too.
 
@@ -88,6 +97,19 @@ def teacher_sha256(config: dict[str, Any]) -> str | None:
             f"training.teacher={teacher} is no bundle: {path} is missing; train one first, "
             f"`python -m digits.train model=ensemble out={Path(teacher).parent}`"
         )
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def synthetic_sha256(config: dict[str, Any]) -> str | None:
+    """The digest of the drawn images that are learnt from; None without any.
+
+    FileNotFoundError when they are not drawn yet.
+    """
+    if not any(settings.synthetic_shares(config["synthetic"]).values()):
+        return None
+    path = settings.synthetic_file(config["data"])
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro synthesize`")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -1,20 +1,17 @@
 r"""Score a bundle on the test images: what is scored is what is served.
 
     python -m digits.evaluate --model models/cnn --test data/mnist/prepared/test.npz \
-        --report reports/cnn
+        --synthetic data/mnist/synthetic.npz --report reports/cnn
 
-Reads the model's bundle/ and run.json, and the 10,000 test images, which no other stage opens to
-score. Writes metrics.json, details.json (by class and by corruption), confusion.csv (for
-`dvc plots`), samples.json (for the page) and the pictures confusion.png, mistakes.png and
-predictions.png, and logs what there is to see to the model's MLflow run.
+Reads the model's bundle/ and run.json, the 10,000 test images, which no other stage opens to
+score, and the drawn images that no training has seen. Writes metrics.json, details.json (by class
+and by corruption), confusion.csv (for `dvc plots`), samples.json (for the page) and the pictures
+confusion.png, mistakes.png and predictions.png, and logs what there is to see to the model's run.
 
 N images, H/W pixels, K classes.
 """
 
 import argparse
-import base64
-import csv
-import io
 import os
 import time
 import zipfile
@@ -23,17 +20,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from digits import scores
 from digits.corruptions import CORRUPTIONS, corrupt
-from digits.files import read_json, replacing, write_json
+from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
+from digits.reporting import answers
 from digits.runs import tracking
 
-NUM_MISTAKES_SHOWN = 32
-NUM_SHOWN = 4  # of each class, right or wrong, on the sheet of predictions
-NUM_WRONG_SAMPLES = 10  # for the page to try, beside one of each class that is read right
 # Two dozen numbers more than `dvc metrics diff` should show.
 DETAILS = ("per_class", "corrupted_accuracy")
 # MNIST's first and second 5,000 test images come from different writers.
@@ -42,7 +36,7 @@ NUM_HALVES = 2
 CORRUPTION_SEED = 0
 
 
-def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
+def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None) -> dict[str, Any]:
     """Score, write and log; return the metrics.
 
     Raises FileNotFoundError when the bundle or the images are missing, ValueError when the bundle
@@ -50,11 +44,13 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     """
     run_id = _read_run_id(model)
     predictor = Predictor.open(model / "bundle", num_threads=os.cpu_count() or 1)
-    images_NHW, labels_N = _read_test(test)
+    images_NHW, labels_N = _read_arrays(test, ("images", "labels"), stage="prepare")
     probabilities_NK = predictor.probabilities(images_NHW)
     metrics = {
         **score(labels_N, probabilities_NK, predictor.classes),
         **score_corrupted(predictor, images_NHW, labels_N),
+        "refused_share": round(1 - float(predictor.accepts(images_NHW).mean()), 6),
+        **(score_drawn(predictor, synthetic) if synthetic else {}),
         "num_parameters": predictor.meta["num_parameters"],
         "onnx_bytes": (model / "bundle" / "model.onnx").stat().st_size,
         **measure_speed(Predictor.open(model / "bundle"), images_NHW),
@@ -62,9 +58,10 @@ def run(*, model: Path, test: Path, report: Path) -> dict[str, Any]:
     details = {key: metrics[key] for key in DETAILS}
     write_json(report / "details.json", details)
     write_json(report / "metrics.json", {k: metrics[k] for k in metrics if k not in DETAILS})
-    pictures = _draw(report, predictor, images_NHW, labels_N, probabilities_NK)
-    samples = pick_samples(images_NHW, labels_N, probabilities_NK, predictor.classes)
-    write_json(report / "samples.json", {"samples": samples})
+    seen = answers.Answers(predictor.classes, images_NHW, labels_N, probabilities_NK)
+    answers.write_confusion(report / "confusion.csv", seen)
+    pictures = answers.draw(report, seen, name=predictor.meta["name"])
+    write_json(report / "samples.json", {"samples": answers.pick_samples(seen)})
 
     logged = tracking.add_to_run(
         run_id,
@@ -121,38 +118,18 @@ def score_corrupted(
     return {"mean_corrupted_accuracy": round(mean, 6), "corrupted_accuracy": shares}
 
 
-def pick_samples(
-    images_NHW: NDArray[np.uint8],
-    labels_N: NDArray[np.integer[Any]],
-    probabilities_NK: NDArray[np.floating[Any]],
-    classes: tuple[int | str, ...],
-) -> list[dict[str, Any]]:
-    """Images to try: the first of each class that is read right, and the first that are not.
-
-    Each with its `label`, the `digit` that was read, and `png`, the image in base64.
-    """
-    predictions_N = probabilities_NK.argmax(axis=1)
-    right_N = predictions_N == labels_N
-    picked = [
-        index
-        for label in range(len(classes))
-        for index in np.flatnonzero(right_N & (labels_N == label))[:1]
-    ]
-    picked += list(np.flatnonzero(~right_N)[:NUM_WRONG_SAMPLES])
-    return [
-        {
-            "label": classes[labels_N[index]],
-            "digit": classes[predictions_N[index]],
-            "png": _png(images_NHW[index]),
-        }
-        for index in picked
-    ]
-
-
-def _png(image_HW: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image_HW).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+def score_drawn(predictor: Predictor, synthetic: Path) -> dict[str, float]:
+    """What becomes of drawn handwriting and of drawn non-digits, those kept from training."""
+    names = ("heldout_images", "heldout_labels", "heldout_nondigits")
+    images_NHW, labels_N, others_NHW = _read_arrays(synthetic, names, stage="synthesize")
+    scored = {}
+    if len(labels_N):
+        predictions_N = predictor.probabilities(images_NHW).argmax(axis=1)
+        scored["handwriting_accuracy"] = scores.accuracy(labels_N, predictions_N)
+        scored["handwriting_refused_share"] = 1 - float(predictor.accepts(images_NHW).mean())
+    if len(others_NHW):
+        scored["nondigits_accepted_share"] = float(predictor.accepts(others_NHW).mean())
+    return {name: round(share, 6) for name, share in scored.items()}
 
 
 def measure_speed(predictor: Predictor, images_NHW: NDArray[np.uint8]) -> dict[str, float]:
@@ -195,15 +172,15 @@ def _metric_name(name: str) -> str:
     return f"test/{name}"
 
 
-def _read_test(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read_arrays(path: Path, names: tuple[str, ...], *, stage: str) -> list[NDArray[np.uint8]]:
     try:
         # NumPy itself leaves a damaged file open.
         with path.open("rb") as file, np.load(file) as arrays:
-            return arrays["images"], arrays["labels"]
+            return [arrays[name] for name in names]
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
     except (zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f prepare`") from None
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
 
 
 def _read_run_id(model: Path) -> str:
@@ -215,79 +192,14 @@ def _read_run_id(model: Path) -> str:
     return str(content["run_id"])
 
 
-def _draw(
-    report: Path,
-    predictor: Predictor,
-    images_NHW: NDArray[np.uint8],
-    labels_N: NDArray[np.uint8],
-    probabilities_NK: NDArray[np.float64],
-) -> list[Path]:
-    from digits.reporting import figures
-
-    classes, name = predictor.classes, predictor.meta["name"]
-    predictions_N = probabilities_NK.argmax(axis=1)
-    with (
-        replacing(report / "confusion.csv") as beside,
-        beside.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("actual", "predicted"))
-        writer.writerows(
-            (classes[label], classes[prediction])
-            for label, prediction in zip(labels_N, predictions_N, strict=True)
-        )
-
-    wrong_N = np.flatnonzero(predictions_N != labels_N)
-    # The most confident mistakes first: those are what a threshold would not catch.
-    worst = wrong_N[np.argsort(-probabilities_NK[wrong_N].max(axis=1), kind="stable")]
-    worst = worst[:NUM_MISTAKES_SHOWN]
-
-    def caption(index: int) -> str:
-        return (
-            f"{classes[labels_N[index]]} read as {classes[predictions_N[index]]}\n"
-            f"{probabilities_NK[index].max():.0%}, no. {index}"
-        )
-
-    # The first of each class, as they come: what is right looks like this.
-    shown = np.concatenate(
-        [np.flatnonzero(labels_N == label)[:NUM_SHOWN] for label in range(len(classes))]
-    )
-    counts_KK = scores.confusion_matrix(labels_N, predictions_N, len(classes))
-    share = f"{len(labels_N) - len(wrong_N):,} of {len(labels_N):,} test images right"
-    drawn = {
-        "confusion.png": figures.confusion(counts_KK, classes, title=f"{name}: {share}"),
-        "mistakes.png": figures.captioned_sheet(
-            images_NHW[worst],
-            [caption(index) for index in worst],
-            title=f"{name}: {_which_mistakes(len(wrong_N))}",
-        ),
-        "predictions.png": figures.captioned_sheet(
-            images_NHW[shown],
-            [caption(index) for index in shown],
-            title=f"{name}: the first {NUM_SHOWN} test images of each class",
-        ),
-    }
-    for file_name, figure in drawn.items():
-        with replacing(report / file_name) as beside:
-            figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
-    return [report / file_name for file_name in drawn]
-
-
-def _which_mistakes(num: int) -> str:
-    if num == 0:
-        return "no mistakes"
-    if num <= NUM_MISTAKES_SHOWN:
-        return f"all {num} mistakes, the most confident first" if num > 1 else "the only mistake"
-    return f"the {NUM_MISTAKES_SHOWN} most confident of {num:,} mistakes"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("model", "test", "report"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--synthetic", type=Path, help="drawn images to score as well")
     arguments = parser.parse_args()
     try:
-        metrics = run(model=arguments.model, test=arguments.test, report=arguments.report)
+        metrics = run(**vars(arguments))
     except (ValueError, OSError, tracking.TrackingError) as error:
         raise SystemExit(f"evaluate: {error}") from None
     print(

@@ -33,6 +33,16 @@ def prepared_folder(name: str) -> Path:
     return Path("data") / name / "prepared"
 
 
+def synthetic_file(name: str) -> Path:
+    """Where the images drawn for a data set are."""
+    return Path("data") / name / "synthetic.npz"
+
+
+def synthetic_shares(synthetic: dict[str, Any]) -> dict[str, float]:
+    """How many drawn images of each kind a batch has for each training image; 0 if none are."""
+    return {kind: synthetic[kind] if drawn else 0 for kind, drawn in synthetic["drawn"].items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class IdxFile:
     """One IDX file of a data set: its name, uncompressed size and digest."""
@@ -40,6 +50,14 @@ class IdxFile:
     name: str
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic:
+    """How many images a program draws for a data set, to be learnt from beside it."""
+
+    digits: int
+    nondigits: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +72,7 @@ class Dataset:
     num_test: int
     files: dict[str, IdxFile]  # train_images, train_labels, test_images, test_labels
     mirrors: tuple[str, ...]  # folders or http(s) addresses; may name $ENVIRONMENT variables
+    synthetic: Synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +162,18 @@ def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
                 f"prints, got {entry['sha256']!r}"
             )
         files[role] = IdxFile(**entry)
+    _expect_keys(
+        path, raw["synthetic"], {field.name for field in fields(Synthetic)}, prefix="synthetic."
+    )
+    for key, value in raw["synthetic"].items():
+        _expect_integer(path, f"synthetic.{key}", value, lowest=0)
+    if raw["synthetic"]["digits"] and not {*range(10)} <= {*classes}:
+        raise ValueError(
+            f"{path}: synthetic.digits must be 0, because classes has not all of 0 to 9"
+        )
+    synthetic = Synthetic(**raw["synthetic"])
     lists = {"classes": tuple(raw["classes"]), "mirrors": tuple(raw["mirrors"])}
-    return Dataset(**{**raw, **lists, "files": files})
+    return Dataset(**{**raw, **lists, "files": files, "synthetic": synthetic})
 
 
 def _read_yaml(path: Path, what: str) -> dict[str, Any]:

@@ -59,10 +59,7 @@ def run(config: dict[str, Any], *, out: Path, resume: bool, label: labels.Label)
     from digits.learning.device import choose_device
 
     choose_device(**config["trainer"])  # says at once that there is no GPU
-    teacher = configuration.teacher_sha256(config)
-    fingerprint = configuration.fingerprint(
-        config, data["digest"], configuration.code_digest(), teacher or ""
-    )
+    fingerprint = configuration.training_fingerprint(config, data_digest=data["digest"])
     scratch = CHECKPOINTS / fingerprint[:16]
     with unfinished.only_one(scratch, resume=resume):
         return _train(config, data=data, scratch=scratch, out=out, label=label)
@@ -107,6 +104,7 @@ def _train(
                     "seed": config["seed"],
                     "config_digest": configuration.fingerprint(config),
                     "teacher_sha256": configuration.teacher_sha256(config),
+                    "synthetic_sha256": configuration.synthetic_sha256(config),
                     "packages": lineage.package_versions(),
                 },
             )

@@ -5,7 +5,7 @@ S steps, B batch, N images, H/W pixels.
 
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from digits.learning.extras import Extra
 
 # Lightning's own work around each call of `training_step` takes as long as a small network's step.
 STEPS_AT_ONCE = 16
@@ -51,6 +53,9 @@ class Batches:
 class DigitsDataModule(pl.LightningDataModule):
     """The prepared training split: shuffled batches to train on, and the validation images.
 
+    Each batch has `batch_size` training images, each of them once an epoch, and after those what
+    its share of each of the `extras` is, drawn at random.
+
     With a `fold`, training and validation images are pooled and that fold of `num_folds` is
     validated on. The folds are the same whatever the seed is, so that runs can be compared.
     The epoch's order depends on the seed and the epoch's number alone, so that a resumed training
@@ -63,10 +68,12 @@ class DigitsDataModule(pl.LightningDataModule):
         *,
         batch_size: int,
         seed: int,
+        extras: Sequence[Extra] = (),
         fold: int | None = None,
         num_folds: int = 0,
     ) -> None:
         super().__init__()
+        self._extras = extras
         self._file = prepared / "train.npz"
         self._batch_size = batch_size
         self._seed = seed
@@ -85,9 +92,18 @@ class DigitsDataModule(pl.LightningDataModule):
                     f"(the training images), got {self._batch_size!r}"
                 )
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        everything = {
+            **self.arrays,
+            "train_images": np.concatenate(
+                [self.arrays["train_images"], *(extra.images for extra in self._extras)]
+            ),
+            "train_labels": np.concatenate(
+                [self.arrays["train_labels"], *(extra.labels for extra in self._extras)]
+            ),
+        }
         self._tensors = {
             name: torch.from_numpy(array if array.ndim > 1 else array.astype(np.int64)).to(device)
-            for name, array in self.arrays.items()
+            for name, array in everything.items()
         }
 
     @property
@@ -96,7 +112,10 @@ class DigitsDataModule(pl.LightningDataModule):
         return len(self.arrays["train_labels"]) // self._batch_size
 
     def train_dataloader(self) -> Batches:
-        """Frames (S, B, H, W) and labels (S, B): `STEPS_AT_ONCE` steps, fewer at an epoch's end."""
+        """Frames (S, B, H, W) and labels (S, B): `STEPS_AT_ONCE` steps, fewer at an epoch's end.
+
+        A label of NO_CLASS stands for an image that is none of the classes.
+        """
         return Batches(
             self._tensors["train_images"],
             self._tensors["train_labels"],
@@ -118,10 +137,15 @@ class DigitsDataModule(pl.LightningDataModule):
     def _training_order(self) -> Iterator[Tensor]:
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, epoch))
-        labels_N = self._tensors["train_labels"]
-        order_N = torch.randperm(len(labels_N), generator=generator).to(labels_N.device)
-        order_SB = order_N[: self.steps_per_epoch * self._batch_size].view(-1, self._batch_size)
-        for start in range(0, self.steps_per_epoch, STEPS_AT_ONCE):
+        steps, num = self.steps_per_epoch, len(self.arrays["train_labels"])
+        order_N = torch.randperm(num, generator=generator)
+        chosen = [order_N[: steps * self._batch_size].view(steps, self._batch_size)]
+        for extra in self._extras:
+            wanted = (steps, round(extra.share * self._batch_size))
+            chosen.append(num + torch.randint(len(extra.labels), wanted, generator=generator))
+            num += len(extra.labels)
+        order_SB = torch.cat(chosen, dim=1).to(self._tensors["train_labels"].device)
+        for start in range(0, steps, STEPS_AT_ONCE):
             yield order_SB[start : start + STEPS_AT_ONCE]
 
 

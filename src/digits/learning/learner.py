@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from digits.learning.augment import Augment
 from digits.learning.data import epoch_seed
+from digits.learning.extras import NO_CLASS
 from digits.learning.models import Network
 
 
@@ -42,6 +43,7 @@ class Learner(pl.LightningModule):
         total_steps: int,
         keep_best: bool,
         seed: int,
+        knows_all: bool = True,
         teacher: Network | None = None,
     ) -> None:
         super().__init__()
@@ -56,6 +58,7 @@ class Learner(pl.LightningModule):
         self._keep_best = keep_best
         self._best: dict[str, Tensor] = {}
         self._seed = seed
+        self._knows_all = knows_all  # every image that is learnt from has a label
         # Not as a part of this module: nobody trains it, and no checkpoint holds it.
         self._teacher = (teacher,)
         self._loss_sum = torch.zeros(())
@@ -123,6 +126,8 @@ class Learner(pl.LightningModule):
         if teacher is not None:
             with torch.no_grad():
                 targets, smoothing = teacher.logits(images_B1HW).float().softmax(1), 0.0
+        elif not self._knows_all:
+            targets = _shares(labels_B, num_classes=logits.shape[-1])
         if logits.ndim == 3:  # of an ensemble: (B, M, K)
             targets = targets.repeat_interleave(logits.shape[1], dim=0)
         return F.cross_entropy(logits.flatten(0, -2), targets, label_smoothing=smoothing)
@@ -189,3 +194,13 @@ class Learner(pl.LightningModule):
         if self._best:
             network.load_state_dict(self._best)
         return network
+
+
+def _shares(labels_B: Tensor, *, num_classes: int) -> Tensor:
+    """What is to be answered (B, K): all on the label, or the same on each class where it has none.
+
+    Outlier exposure: D. Hendrycks, M. Mazeika and T. Dietterich 2019 (arXiv 1812.04606).
+    """
+    known_B1 = (labels_B != NO_CLASS).unsqueeze(1)
+    on_the_label_BK = F.one_hot(labels_B.clamp_min(0), num_classes).float()
+    return torch.where(known_B1, on_the_label_BK, 1 / num_classes)

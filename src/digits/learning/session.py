@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities.model_summary.model_summary import ModelSummary
 from safetensors.torch import save
 
+from digits import settings
 from digits.files import write_json
 from digits.learning.calibration import fit_temperature
 from digits.learning.checkpoint import LastEpoch, Row
 from digits.learning.data import DigitsDataModule, epoch_seed
 from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.export import check_parity, load_network, to_onnx
+from digits.learning.extras import NO_CLASS, read_extras
 from digits.learning.images import sheet
 from digits.learning.learner import Learner
 from digits.learning.models import Network, make_body, num_parameters
 from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
+from digits.reading.rejection import fit_threshold
 from digits.scores import accuracy
 
 # 700 images in 18 steps were read at 27 %, in 180 steps at 98 %.
@@ -49,6 +52,7 @@ class Session:
         self._facts = data
         self._seed = config["seed"]
         self._name = config["model"]["name"]
+        self._refuse = config["refuse"]
         training = config["training"]
         torch.manual_seed(self._seed)
         self._model = config["model"]
@@ -56,10 +60,15 @@ class Session:
             self._model, image_size=data["image_size"], num_classes=len(data["classes"])
         )
         self._augment = instantiate(config["augment"])
+        extras = read_extras(
+            settings.synthetic_file(config["data"]),
+            **settings.synthetic_shares(config["synthetic"]),
+        )
         self._data = DigitsDataModule(
             Path(config["prepared"]),
             batch_size=training["batch_size"],
             seed=self._seed,
+            extras=extras,
             fold=config["fold"],
             num_folds=config["num_folds"],
         )
@@ -81,6 +90,7 @@ class Session:
             total_steps=total_steps,
             keep_best=training["keep"] == "best",
             seed=self._seed,
+            knows_all=all(NO_CLASS not in extra.labels for extra in extras),
             teacher=load_network(Path(training["teacher"])) if training["teacher"] else None,
         )
         size = data["image_size"]
@@ -185,6 +195,10 @@ class Session:
             "num_parameters": num_parameters(network),
             "network": {key: self._model[key] for key in ("network", "num_members")},
             "calibration": {"temperature": fit_temperature(logits_NK, labels_N)},
+            "rejection": {
+                "threshold": fit_threshold(logits_NK, refuse=self._refuse),
+                "refused": self._refuse,  # this share of the validation images
+            },
             "validation": {
                 "accuracy": accuracy(labels_N, logits_NK.argmax(axis=1)),
                 "num": len(labels_N),

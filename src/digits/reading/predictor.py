@@ -14,8 +14,9 @@ import numpy as np
 import onnxruntime
 
 from .normalize import NDArrayU8
+from .rejection import Reason, familiarity, reason
 
-FORMAT = 1
+FORMAT = 2
 # Of a model's lineage, what every answer carries.
 IDENTITY = ("name", "version", "run_id", "git_commit", "data_digest")
 
@@ -28,6 +29,7 @@ class Predictor:
         self.classes: tuple[int | str, ...] = tuple(meta["classes"])
         self.image_size: int = meta["input"]["size"]
         self._temperature: float = meta["calibration"]["temperature"]
+        self._threshold: float = meta["rejection"]["threshold"]
         self._session = session
 
     @classmethod
@@ -79,21 +81,45 @@ class Predictor:
         """One answer a frame, ready for JSON.
 
         digit, confidence, probabilities in class order; accepted, and the reason when it is not:
-        `blank` for a frame without ink, where the digit is a guess at nothing.
+        `blank` for a frame without ink, `unsure` between two classes, `unlike_a_digit` for what
+        looks like none of them. The digit is the best guess also then.
         """
-        answers = []
-        for frame_HW, row in zip(frames_BHW, self.probabilities(frames_BHW), strict=True):
-            inked = bool(frame_HW.any())
-            answers.append(
-                {
-                    "digit": self.classes[int(row.argmax())],
-                    "confidence": float(row.max()),
-                    "probabilities": [float(p) for p in row],
-                    "accepted": inked,
-                    "reason": None if inked else "blank",
-                }
+        logits_BK = self.logits(frames_BHW)
+        probabilities_BK = softmax(logits_BK, temperature=self._temperature)
+        reasons = self._reasons(frames_BHW, logits_BK, probabilities_BK)
+        return [
+            {
+                "digit": self.classes[int(row_K.argmax())],
+                "confidence": float(row_K.max()),
+                "probabilities": row_K.tolist(),
+                "accepted": why is None,
+                "reason": why,
+            }
+            for row_K, why in zip(probabilities_BK, reasons, strict=True)
+        ]
+
+    def accepts(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether the answer to each frame should be believed: (B,)."""
+        inked_B = frames_BHW.any(axis=(1, 2))
+        familiar_B = familiarity(self.logits(frames_BHW)) >= self._threshold
+        return np.asarray(inked_B & familiar_B)
+
+    def _reasons(
+        self,
+        frames_BHW: NDArrayU8,
+        logits_BK: np.ndarray[Any, np.dtype[np.float32]],
+        probabilities_BK: np.ndarray[Any, np.dtype[np.float64]],
+    ) -> list[Reason | None]:
+        each = zip(frames_BHW, familiarity(logits_BK), probabilities_BK, strict=True)
+        return [
+            reason(
+                inked=bool(frame_HW.any()),
+                familiarity=float(familiar),
+                threshold=self._threshold,
+                probabilities_K=row_K,
             )
-        return answers
+            for frame_HW, familiar, row_K in each
+        ]
 
 
 def softmax(

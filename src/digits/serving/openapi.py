@@ -1,8 +1,9 @@
 """What the service says of itself: the OpenAPI document, and the page that shows it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
+from ..reading.rejection import Reason
 from . import limits
 
 # Swagger UI from the copy that BentoML serves. BentoML's own page would do, but it calls a
@@ -158,7 +159,11 @@ def _answer_properties(classes: Sequence[int | str]) -> dict[str, Any]:
             "description": f"of {', '.join(map(str, classes))}, in this order",
         },
         "accepted": {"type": "boolean", "description": "whether `digit` should be believed"},
-        "reason": {"type": "string", "nullable": True, "enum": [None, "blank"]},
+        "reason": {
+            "type": "string",
+            "nullable": True,
+            "enum": [None, *get_args(Reason)],
+        },
     }
 
 

@@ -26,7 +26,11 @@ function changed() {
   asker.ask();
 }
 
-const REASONS = { blank: "No ink found" };
+const REASONS = {
+  blank: "No ink found",
+  unsure: "Not sure",
+  unlike_a_digit: "That does not look like a digit",
+};
 
 function tell({ answer, refused, away, blank }) {
   notice(away ? "The service does not answer. Your drawing is kept; trying again …" : "");

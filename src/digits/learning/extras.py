@@ -1,0 +1,45 @@
+"""Images that are mixed into each batch beside the training images: drawn digits and non-digits.
+
+N images, H/W pixels.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_CLASS = -1  # the label of an image that shows nothing a model has a name for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """Images (N, H, W), their labels (N), and how many of them a batch has for each of its own."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    share: float
+
+
+def read_extras(path: Path, *, digits: float, nondigits: float) -> list[Extra]:
+    """What the synthesize stage drew, of each kind that is wanted and there.
+
+    Raises FileNotFoundError when nothing was drawn, ValueError when the file is damaged.
+    """
+    if not digits and not nondigits:
+        return []
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            drawn, labels_N = arrays["images"], arrays["labels"].astype(np.int64)
+            others = arrays["nondigits"]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro synthesize`") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f synthesize`") from None
+    no_labels_N = np.full(len(others), NO_CLASS)
+    found = (
+        Extra(images=drawn, labels=labels_N, share=digits),
+        Extra(images=others, labels=no_labels_N, share=nondigits),
+    )
+    return [extra for extra in found if extra.share and len(extra.labels)]

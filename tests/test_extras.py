@@ -1,0 +1,94 @@
+"""Drawn images in a batch: how many, with which labels, and what is learnt from them.
+
+B batch, H/W pixels, K classes.
+"""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import torch
+
+    from digits.learning.data import DigitsDataModule
+    from digits.learning.extras import NO_CLASS, Extra, read_extras
+    from digits.learning.learner import _shares
+from training_fixtures import TINY, Project, make_project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path, num_train=40, num_val=10)
+
+
+def extra(label: int, *, share: float, grey: int) -> Extra:
+    images = np.full((3, 28, 28), grey, np.uint8)
+    return Extra(images=images, labels=np.full(3, label), share=share)
+
+
+def test_each_batch_has_its_share_of_every_extra(project: Project) -> None:
+    extras = [extra(7, share=0.5, grey=1), extra(NO_CLASS, share=0.25, grey=2)]
+    data = DigitsDataModule(
+        project.folder / "data/mnist/prepared", batch_size=8, seed=1, extras=extras
+    )
+    data.setup("fit")
+    assert data.steps_per_epoch == 5
+    ((frames_SBHW, labels_SB),) = data.train_dataloader()
+    assert labels_SB.shape == (5, 8 + 4 + 2)
+    assert (labels_SB[:, 8:12] == 7).all()
+    assert (frames_SBHW[:, 8:12] == 1).all()
+    assert (labels_SB[:, 12:] == NO_CLASS).all()
+    assert (frames_SBHW[:, 12:] == 2).all()
+    # The training images are all there, each once.
+    own = {frame.numpy().tobytes() for frame in frames_SBHW[:, :8].flatten(0, 1)}
+    assert own == {frame.tobytes() for frame in data.arrays["train_images"]}
+    assert len(data.arrays["train_labels"]) == 40
+
+
+def test_a_non_digit_is_to_be_answered_evenly() -> None:
+    shares_BK = _shares(torch.tensor([2, NO_CLASS]), num_classes=4)
+    assert shares_BK.tolist() == [[0, 0, 1, 0], [0.25] * 4]
+
+
+def test_only_what_is_wanted_and_there_is_read(project: Project, tmp_path: Path) -> None:
+    path = project.folder / "data/mnist/synthetic.npz"
+    digits, others = read_extras(path, digits=0.5, nondigits=0.25)
+    assert (len(digits.images), digits.share, set(digits.labels)) == (50, 0.5, {*range(10)})
+    assert (len(others.images), others.share, set(others.labels)) == (50, 0.25, {NO_CLASS})
+    (only,) = read_extras(path, digits=0, nondigits=1)
+    assert set(only.labels) == {NO_CLASS}
+    assert read_extras(tmp_path / "nowhere.npz", digits=0, nondigits=0) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is missing; run `dvc repro synthesize`"),
+        (b"PK\x03\x04", "is damaged: .*dvc repro -f synthesize"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "synthetic.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((FileNotFoundError, ValueError), match=re.escape(str(path)) + f" {message}"):
+        read_extras(path, digits=1, nondigits=1)
+
+
+def test_a_training_asks_for_drawn_images_only_where_there_are_some(project: Project) -> None:
+    """A data set that has none is trained on as it is; a file that is missing is named."""
+    (project.folder / "data/mnist/synthetic.npz").unlink()
+    wanted = project.train(*TINY, "out=wanted")
+    assert wanted.ended() == 1
+    assert "synthetic.npz is missing; run `dvc repro synthesize`" in wanted.said()
+    without = project.train(
+        *TINY, "training.epochs=1", "data.synthetic={digits:0,nondigits:0}", "out=without"
+    )
+    assert without.ended() == 0, without.said()
+    assert project.bundle("without")

@@ -1,0 +1,60 @@
+"""What is not believed: thresholds that keep their share, reasons that fit.
+
+B batch, N images, K classes.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digits.reading.rejection import familiarity, fit_threshold, reason
+
+
+def test_logits_that_excite_no_class_are_as_unfamiliar_as_can_be() -> None:
+    familiar_B = familiarity(np.array([[3.0, 3.0, 3.0, 3.0], [9.0, 0.0, 0.0, 0.0]]))
+    assert familiar_B[0] == pytest.approx(math.log(4))
+    assert familiar_B[1] == pytest.approx(9 - 9 / 4 + math.log(1 + 3 * math.exp(-9)))
+
+
+@given(st.lists(st.floats(-1000, 1000), min_size=2, max_size=10), st.floats(-1000, 1000))
+def test_familiarity_has_a_floor_and_knows_no_offset(logits: list[float], offset: float) -> None:
+    logits_BK = np.array([logits])
+    (familiar,) = familiarity(logits_BK)
+    assert familiar >= math.log(len(logits)) - 1e-6
+    assert familiarity(logits_BK + offset)[0] == pytest.approx(familiar, abs=1e-6)
+
+
+@pytest.mark.parametrize("refuse", [0.0, 0.01, 0.25])
+def test_a_threshold_refuses_its_share(refuse: float) -> None:
+    logits_NK = np.random.default_rng(0).normal(size=(1000, 10)) * 5
+    threshold = fit_threshold(logits_NK, refuse=refuse)
+    refused = (familiarity(logits_NK) < threshold).mean()
+    assert refused == pytest.approx(refuse, abs=0.002)
+
+
+@pytest.mark.parametrize("refuse", [-0.1, 1.0, float("nan")])
+def test_a_share_that_is_none_is_named(refuse: float) -> None:
+    with pytest.raises(ValueError, match=f"refuse must be in .* got {refuse!r}"):
+        fit_threshold(np.zeros((3, 10)), refuse=refuse)
+
+
+@pytest.mark.parametrize(
+    ("inked", "familiar", "probabilities", "expected"),
+    [
+        (True, 5.0, [0.4, 0.3, 0.3], None),
+        (False, 5.0, [1.0, 0.0, 0.0], "blank"),
+        (True, 4.0, [0.5, 0.45, 0.05], "unsure"),
+        (True, 4.0, [0.99, 0.01, 0.0], "unsure"),
+        (True, 4.0, [0.4, 0.3, 0.3], "unlike_a_digit"),
+    ],
+)
+def test_the_reason_fits(
+    inked: bool, familiar: float, probabilities: list[float], expected: str | None
+) -> None:
+    given_reason = reason(
+        inked=inked, familiarity=familiar, threshold=5.0, probabilities_K=np.array(probabilities)
+    )
+    assert given_reason == expected
