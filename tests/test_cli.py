@@ -45,7 +45,9 @@ def test_json_is_the_services_own_answer_and_the_files_name(project: Path) -> No
     result = digits("predict", "--json", "one.png")
     answer = json.loads(result.stdout)
     assert answer.pop("file") == "one.png"
-    assert list(answer) == ["digit", "confidence", "probabilities", "accepted", "reason", "model"]
+    assert list(answer) == [
+        *("digit", "confidence", "probabilities", "accepted", "reason", "row", "model")
+    ]
     (expected,) = Predictor.open(project / "served").answers(read_frame(drawing())[None])
     assert {key: answer[key] for key in expected} == expected
     lineage = json.loads((project / "served/lineage.json").read_text())

@@ -32,11 +32,15 @@ def test_same_images_whatever_the_number_of_processes(
         assert (out.parent / "synthetic.png").stat().st_size > 1000
     assert written[0] == written[1]
     with np.load(out) as arrays:
-        assert arrays["images"].shape == (20, 28, 28)
-        assert arrays["labels"].tolist() == [*range(10)] * 2
-        assert arrays["nondigits"].shape == (16, 28, 28)
+        # The last tenth is kept from training.
+        assert arrays["images"].shape == (18, 28, 28)
+        assert arrays["heldout_images"].shape == (2, 28, 28)
+        assert arrays["labels"].tolist() == [*range(10), *range(8)]
+        assert arrays["heldout_labels"].tolist() == [8, 9]
+        others = np.concatenate((arrays["nondigits"], arrays["heldout_nondigits"]))
+        assert others.shape == (16, 28, 28)
         # Later images are not the first ones again.
-        assert len({image.tobytes() for image in arrays["nondigits"]}) == 16
+        assert len({image.tobytes() for image in others}) == 16
 
 
 def test_labels_are_places_in_the_classes(tmp_path: Path) -> None:
@@ -44,8 +48,8 @@ def test_labels_are_places_in_the_classes(tmp_path: Path) -> None:
         dataset(digits=3, nondigits=0), classes=tuple(range(9, -1, -1)), image_size=20
     )
     arrays = synthesize.run(dataset=backwards, out=tmp_path / "s.npz", report=tmp_path)
-    assert arrays["labels"].tolist() == [9, 8, 7]
-    assert arrays["images"].shape == (3, 20, 20)
+    assert [*arrays["labels"], *arrays["heldout_labels"]] == [9, 8, 7]
+    assert arrays["images"].shape[1:] == (20, 20)
     assert arrays["nondigits"].shape == (0, 20, 20)
 
 

@@ -40,7 +40,8 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
     A file that cannot be read is named, the others are answered all the same, and the exit status
     is 1.
     """
-    from digits.reading.normalize import UnreadableImage, read_frame
+    from digits.reading import reader
+    from digits.reading.normalize import UnreadableImage, normalize_row, open_image
     from digits.reading.predictor import IDENTITY, Predictor
 
     try:
@@ -57,17 +58,18 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
     failed = False
     for file in files:
         try:
-            frame_HW = read_frame(file.read_bytes(), size=predictor.image_size)
+            frames = normalize_row(open_image(file.read_bytes()), size=predictor.image_size)
         except (OSError, UnreadableImage) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             click.echo(f"{file}: {reason}", err=True)
             failed = True
             continue
-        (answer,) = predictor.answers(frame_HW[None])
+        (answer,) = reader.answer(predictor, [frames])
         if as_json:
             click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
         else:
             doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
+            doubt += "".join(f" {part['digit']}" for part in answer["row"])
             click.echo(f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}{doubt}")
     if failed:
         context.exit(1)

@@ -3,7 +3,7 @@
 Shapes: H/W pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 from .components import Component, find_components
 from .paper import fitted_paper, without_shadows
 from .planes import NDArrayF32, border
+from .rows import side_by_side
 
 NDArrayBool = NDArray[np.bool_]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
@@ -41,6 +42,8 @@ class Ink:
     box: Box
     contrast: float  # grey levels between paper and full ink
     edge_share: float  # how much of the image's border was ink before other strokes were dropped
+    row: tuple["Ink", ...] = ()  # what looks like digits side by side, from left to right, each
+    together: "Ink | None" = None  # and all of them as if they were one
 
 
 def find_ink(plane_HW: NDArrayF32) -> Ink:
@@ -103,15 +106,26 @@ def _separate(above_HW: NDArrayF32) -> Ink:
     components, labels_HW = find_components(_small_mask(ink_HW))
     if not components:
         return blank
-    kept = _digit(components, labels_HW.shape)
-    if len(kept) < len(components):
-        ink_HW = ink_HW * _spread(np.isin(labels_HW, kept), ink_HW.shape)
-    mask_HW = ink_HW > INK_EDGE
-    rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
-    if not len(rows):
-        return blank
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    return Ink(None, ink_HW, box, full, edge_share)
+
+    def strokes(labels: list[int]) -> Ink:
+        kept_HW = ink_HW
+        if len(labels) < len(components):
+            kept_HW = ink_HW * _spread(np.isin(labels_HW, labels), ink_HW.shape)
+        mask_HW = kept_HW > INK_EDGE
+        rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
+        if not len(rows):
+            return blank
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        return Ink(None, kept_HW, box, full, edge_share)
+
+    found = strokes(_digit(components, labels_HW.shape))
+    specks = SPECK * max(part.area for part in components)
+    groups = side_by_side([part for part in components if part.area >= specks])
+    if not groups or found.reason is not None:
+        return found
+    labels = [[part.label for part in group] for group in groups]
+    row = tuple(strokes(of_one) for of_one in labels)
+    return replace(found, row=row, together=strokes([label for one in labels for label in one]))
 
 
 def _upwards(above_HW: NDArrayF32) -> tuple[NDArrayF32, float, float]:

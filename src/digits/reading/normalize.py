@@ -7,6 +7,7 @@ Shapes: H/W pixels.
 """
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +81,27 @@ def normalize(image: Image.Image, *, size: int = 28) -> NDArrayU8:
     All zero when the image is blank. Raises UnreadableImage when it has no pixels.
     Source: the recipe on MNIST's page (LeCun, Cortes, Burges, yann.lecun.com/exdb/mnist).
     """
+    return normalize_row(image, size=size).frame
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What was found on an image, as frames (H, W) of 0 = paper, 255 = ink."""
+
+    frame: NDArrayU8  # the digit; all zero when the image is blank
+    row: tuple[NDArrayU8, ...] = ()  # each of what may be digits side by side, from the left
+    together: NDArrayU8 | None = None  # and all of those as if they were one digit
+
+
+def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
+    """As `normalize`, and what may be further digits beside the one."""
     _expect_pixels(image)
     found = find_ink(plane(image))
-    if found.reason is not None:
-        return np.zeros((size, size), np.uint8)
-    return np.rint(_frame(found, size) * 255).astype(np.uint8)
+    frame_HW = _frame(found, size)
+    if found.together is None:
+        return Frames(frame_HW)
+    row = tuple(_frame(part, size) for part in found.row)
+    return Frames(frame_HW, row, _frame(found.together, size))
 
 
 def read_frame(data: bytes, *, size: int = 28) -> NDArrayU8:
@@ -103,7 +120,14 @@ def _too_large(pixels: str) -> str:
     return f"the image has {pixels} pixels; send one of at most {MAX_PIXELS:,} pixels"
 
 
-def _frame(found: Ink, size: int) -> NDArrayF32:
+def _frame(found: Ink, size: int) -> NDArrayU8:
+    """The ink in a frame, as bytes; paper where there is none."""
+    if found.reason is not None:
+        return np.zeros((size, size), np.uint8)
+    return np.rint(_placed(found, size) * 255).astype(np.uint8)
+
+
+def _placed(found: Ink, size: int) -> NDArrayF32:
     """The ink in a frame as MNIST's makers placed it: (size, size) in 0..1."""
     left, top, right, bottom = found.box
     scale = size * BOX_SHARE / max(right - left, bottom - top)  # frame pixels per ink pixel

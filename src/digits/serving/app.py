@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
-import numpy as np
 from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,7 +21,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..reading.normalize import UnreadableImage, read_frame
+from ..reading import reader
+from ..reading.normalize import UnreadableImage, normalize_row, open_image
 from ..reading.predictor import IDENTITY, Predictor
 from . import limits
 from .guard import Guard
@@ -148,20 +148,20 @@ def _read(
     predictor: Predictor, images: Sequence[bytes], metrics: Metrics, *, with_frames: bool
 ) -> list[dict[str, Any]]:
     expect_pixels_within_limit(images)
-    frames = []
+    found = []
     with metrics.normalize_s.time():
         for index, data in enumerate(images):
             try:
-                frames.append(read_frame(data, size=predictor.image_size))
+                found.append(normalize_row(open_image(data), size=predictor.image_size))
             except UnreadableImage as error:
                 place = f"image {index + 1} of {len(images)}: " if len(images) > 1 else ""
                 raise Refused(422, f"{place}{error}") from None
     with metrics.model_s.time():
-        answers = predictor.answers(np.stack(frames))
+        answers = reader.answer(predictor, found)
     metrics.answered(answers)
     if with_frames:
-        for answer, frame_HW in zip(answers, frames, strict=True):
-            answer["frame"] = base64.b64encode(frame_HW.tobytes()).decode()
+        for answer, frames in zip(answers, found, strict=True):
+            answer["frame"] = base64.b64encode(frames.frame.tobytes()).decode()
     return answers
 
 

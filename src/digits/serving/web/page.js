@@ -28,6 +28,7 @@ function changed() {
 
 const REASONS = {
   blank: "No ink found",
+  several: "Several digits, read one by one",
   unsure: "Not sure",
   unlike_a_digit: "That does not look like a digit",
 };
@@ -48,12 +49,14 @@ function show(answer) {
   // Nobody is ever 100.0 % sure.
   const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
   const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
-  $("digit").textContent = answer.accepted ? answer.digit : "?";
+  const row = answer.row.map((part) => part.digit).join("");
+  const read = answer.accepted ? `${answer.digit}` : row || "?";
+  $("digit").textContent = read;
   $("verdict").textContent = verdict;
   bars(answer.probabilities);
   paintFrame(answer.frame);
   $("latency").textContent = `${answer.latencyMs.toFixed(0)} ms`;
-  speak(answer.accepted ? `${answer.digit}, ${sure}` : verdict);
+  speak(read === "?" ? verdict : `${read}, ${verdict}`);
 }
 
 // To who does not see the page: when the pen rests, not while it moves.

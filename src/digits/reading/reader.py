@@ -1,0 +1,36 @@
+"""Read images with a bundle: one digit, or a row of them digit by digit.
+
+Shapes: B batch, H/W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .normalize import Frames
+from .predictor import Predictor
+
+
+def answer(predictor: Predictor, images: Sequence[Frames]) -> list[dict[str, Any]]:
+    """One answer an image: as `Predictor.answers`, and `row`, what was read of each digit in a row.
+
+    An image is a row (reason `several`) when its parts side by side each look like a digit and all
+    of them together do not: the two halves of a broken 0 do. `digit` is the best guess at the
+    main one also then.
+    """
+    answers = predictor.answers(np.stack([image.frame for image in images]))
+    for image, found in zip(images, answers, strict=True):
+        found["row"] = _row(predictor, image)
+        if found["row"]:
+            found |= {"accepted": False, "reason": "several"}
+    return answers
+
+
+def _row(predictor: Predictor, image: Frames) -> list[dict[str, Any]]:
+    if image.together is None or predictor.accepts(image.together[None])[0]:
+        return []
+    parts = predictor.answers(np.stack(image.row))
+    if not all(part["accepted"] for part in parts):
+        return []
+    return [{key: part[key] for key in ("digit", "confidence")} for part in parts]

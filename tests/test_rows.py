@@ -1,0 +1,107 @@
+"""Several digits side by side: found, told from one digit in pieces, and read one by one."""
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+from PIL import Image, ImageDraw, ImageOps
+
+from digits.handwriting.pen import draw_digit
+from digits.reading import reader
+from digits.reading.normalize import Frames, NDArrayU8, normalize, normalize_row
+from digits.reading.predictor import Predictor
+
+GAP = 12  # px between neighbours
+
+
+def cut_out(digit: int, rng: Generator) -> Image.Image:
+    sheet = draw_digit(digit, rng)
+    return sheet.crop(sheet.getbbox())
+
+
+def in_a_row(digits: list[int], *, seed: int) -> Image.Image:
+    """Dark digits on light paper, not quite on one line."""
+    rng = np.random.default_rng(seed)
+    parts = [cut_out(digit, rng) for digit in digits]
+    sheet = Image.new("L", (sum(part.width + GAP for part in parts) + 40, 150))
+    x = 26
+    for part in parts:
+        sheet.paste(part, (x, 35 + int(rng.integers(-8, 9))))
+        x += part.width + GAP
+    return ImageOps.invert(sheet)
+
+
+@pytest.mark.parametrize("digits", [[4, 2], [1, 1], [0, 7, 5], [3, 8, 6, 9]])
+@pytest.mark.parametrize("seed", range(5))
+def test_digits_side_by_side_are_each_framed(digits: list[int], seed: int) -> None:
+    found = normalize_row(in_a_row(digits, seed=seed))
+    assert len(found.row) == len(digits)
+    assert found.together is not None
+    rng = np.random.default_rng(seed)
+    alone = [normalize(ImageOps.expand(cut_out(digit, rng), 30)) for digit in digits]
+    for frame, expected in zip(found.row, alone, strict=True):
+        assert np.corrcoef(frame.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_one_digit_is_no_row_however_it_is_written(digit: int) -> None:
+    rng = np.random.default_rng(digit)
+    for _ in range(20):
+        found = normalize_row(draw_digit(digit, rng))
+        assert (found.row, found.together) == ((), None)
+
+
+def test_a_neighbour_that_the_edge_cuts_off_is_no_second_digit() -> None:
+    sheet = in_a_row([5, 6], seed=1)
+    left_of_it = normalize_row(sheet.crop((0, 0, sheet.width - 60, sheet.height)))
+    assert left_of_it.row == ()
+
+
+def test_a_dot_and_a_dash_beside_a_digit_are_no_row() -> None:
+    sheet = ImageOps.expand(ImageOps.invert(in_a_row([8], seed=0)), (0, 0, 80, 0))
+    pen = ImageDraw.Draw(sheet)
+    pen.ellipse((sheet.width - 70, 100, sheet.width - 60, 110), fill=255)
+    pen.line((sheet.width - 50, 70, sheet.width - 20, 70), fill=255, width=8)
+    assert normalize_row(sheet).row == ()
+
+
+class Knowing(Predictor):
+    """Reads the grey of a frame's first pixel, and believes in what is bright enough."""
+
+    def __init__(self) -> None:
+        self.classes = tuple(range(10))
+
+    def answers(self, frames_BHW: NDArrayU8) -> list[dict[str, object]]:
+        accepted = self.accepts(frames_BHW)
+        return [
+            {"digit": int(frame[0, 0]) % 10, "confidence": 0.9, "accepted": bool(fine)}
+            for frame, fine in zip(frames_BHW, accepted, strict=True)
+        ]
+
+    def accepts(self, frames_BHW: NDArrayU8) -> NDArrayU8:
+        return frames_BHW[:, 0, 0] >= 100
+
+
+def grey(value: int) -> NDArrayU8:
+    return np.full((28, 28), value, np.uint8)
+
+
+ROW = (grey(104), grey(102))
+
+
+@pytest.mark.parametrize(
+    ("frames", "read"),
+    [
+        pytest.param(Frames(grey(104)), [], id="one digit"),
+        pytest.param(Frames(grey(104), ROW, grey(7)), [4, 2], id="each a digit, together none"),
+        pytest.param(Frames(grey(104), ROW, grey(107)), [], id="together a digit: it was broken"),
+        pytest.param(Frames(grey(104), (*ROW, grey(3)), grey(7)), [], id="a part is no digit"),
+    ],
+)
+def test_a_row_is_one_where_each_part_is_a_digit_and_all_together_are_not(
+    frames: Frames, read: list[int]
+) -> None:
+    (found,) = reader.answer(Knowing(), [frames])
+    assert [part["digit"] for part in found["row"]] == read
+    assert found["digit"] == 4
+    assert found["accepted"] == (not read)
+    assert found.get("reason") == ("several" if read else None)
