@@ -62,9 +62,66 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_answered(project
     assert result.exit_code == 1
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["one.png"]
     complaints = result.stderr.splitlines()
-    assert [line.partition(":")[0] for line in complaints] == ["gone.png", "text.txt", "folder"]
-    assert "No such file" in complaints[0]
-    assert "send a PNG, JPEG" in complaints[1]
+    assert [line.partition(":")[0] for line in complaints] == ["folder", "gone.png", "text.txt"]
+    assert "no image is in this folder" in complaints[0]
+    assert "No such file" in complaints[1]
+    assert "send a PNG, JPEG" in complaints[2]
+
+
+def test_a_folder_and_a_pattern_stand_for_their_images(project: Path) -> None:
+    (project / "scans/deep").mkdir(parents=True)
+    for name in ("scans/b.PNG", "scans/deep/a.jpeg", "scans/[odd].png"):
+        (project / name).write_bytes(drawing())
+    (project / "scans/notes.txt").write_text("no image, and not asked for")
+    assert names_answered("predict", "scans") == [
+        "scans/[odd].png",
+        "scans/b.PNG",
+        "scans/deep/a.jpeg",
+    ]
+    assert names_answered("predict", "scans/*.PNG", "one.png") == ["scans/b.PNG", "one.png"]
+    assert names_answered("predict", "scans/**/*.jpeg") == ["scans/deep/a.jpeg"]
+    assert names_answered("predict", "scans/[odd].png") == ["scans/[odd].png"]
+
+
+def names_answered(*words: str) -> list[str]:
+    result = digits(*words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return [line.split()[0] for line in result.stdout.splitlines()]
+
+
+def test_an_image_may_come_by_the_standard_input(project: Path) -> None:
+    piped = CliRunner().invoke(main, ["predict", "--json", "-"], input=drawing())
+    assert (piped.exit_code, json.loads(piped.stdout)["file"]) == (0, "-")
+    named = json.loads(digits("predict", "--json", "one.png").stdout)
+    assert json.loads(piped.stdout)["probabilities"] == named["probabilities"]
+    nothing = CliRunner().invoke(main, ["predict", "-"], input=b"")
+    assert nothing.exit_code == 1
+    assert "the image is empty" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("https://example.org/7.png", "an address; download the image first, nothing is fetched"),
+        ("HTTP://example.org", "an address; download the image first, nothing is fetched"),
+        ("*.tiff", "no file matches"),
+        (".", None),
+    ],
+)
+def test_what_stands_for_no_image_is_said(project: Path, name: str, said: str | None) -> None:
+    result = digits("predict", name, "one.png")
+    assert result.stdout.splitlines()[-1].startswith("one.png")
+    assert result.exit_code == (1 if said else 0)
+    assert result.stderr == (f"{name}: {said}\n" if said else "")
+
+
+def test_a_stand_in_is_warned_of(project: Path) -> None:
+    path = project / "served/lineage.json"
+    stand_in = {"fallback": True, "dataset": "optdigits"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | stand_in))
+    result = digits("predict", "one.png")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: this model was trained on optdigits, a stand-in")
 
 
 def test_a_bundle_can_be_asked_before_it_is_packaged(project: Path) -> None:

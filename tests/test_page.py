@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 import serving_fixtures
+from digits.serving.access import TOKENS
 from page import ARGUMENTS, BROWSERS
 from serving_fixtures import PIXEL, SAMPLES, SELECTED, Packaged, Service, drawing, serve
 
@@ -110,6 +112,38 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
     expect(page.locator("#accuracy")).to_have_text("87.50 % of 16 right")
     expect(page.locator("#latency")).to_contain_text("ms")
     expect(page.locator("#spoken")).to_contain_text(f"{digit}, ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "digit", "verdict", "spoken"),
+    [
+        (
+            {
+                "reason": "several",
+                "row": [{"digit": 4, "confidence": 0.9}, {"digit": 2, "confidence": 0.9}],
+            },
+            "42",
+            "Several digits, read one by one",
+            "42, Several digits",
+        ),
+        ({"reason": "unlike_a_digit"}, "?", "That does not look like a digit", "That does not"),
+        ({"reason": "unsure"}, "?", "Not sure", "Not sure"),
+    ],
+)
+def test_what_is_not_one_digit_is_said_so(
+    page: Page, answer: dict[str, Any], digit: str, verdict: str, spoken: str
+) -> None:
+    def changed(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"accepted": False} | answer)
+
+    page.route("**/predict*", changed)
+    draw(page, SEVEN)
+    expect(page.locator("#verdict")).to_have_text(verdict)
+    expect(page.locator("#digit")).to_have_text(digit)
+    expect(page.locator("#spoken")).to_contain_text(spoken)
+    page.wait_for_load_state("networkidle")
+    page.unroute("**/predict*")
 
 
 def test_strokes_are_undone_redone_and_cleared(page: Page) -> None:
@@ -249,3 +283,48 @@ def test_a_service_that_goes_away_costs_no_drawing_and_is_found_again(
             expect(page.locator("#notice")).to_be_hidden(timeout=10_000)
             assert ink(page) == kept > 0
             expect(page.locator("#verdict")).to_contain_text("% sure")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_against_wcag(page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+
+    def violations() -> list[str]:
+        found = Axe().run(page, options=rules).response
+        assert found["passes"], "axe looked at nothing"
+        return [
+            f"{rule['id']}: {node['html']}"
+            for rule in found["violations"]
+            for node in rule["nodes"]
+        ]
+
+    assert violations() == []
+    draw(page, SEVEN)
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    page.evaluate("document.getElementById('login').hidden = false")
+    assert violations() == []
+
+
+def test_the_page_asks_for_the_token_that_the_service_wants(
+    browser: Browser,
+    packaged: Packaged,
+    bento_python: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(TOKENS, "known")
+    with (
+        browser.new_context() as context,
+        serve(bento_python, str(packaged.bento), cwd=tmp_path, home=packaged.home) as running,
+    ):
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{running.port}/")
+        expect(page.locator("#notice")).to_have_text("This service asks for a token.")
+        for token, rows in (("guessed", 0), ("known", 10)):
+            page.locator("#token").fill(token)
+            page.locator("#login button").click()
+            expect(page.locator("#bars tr")).to_have_count(rows)
+        expect(page.locator("#login")).to_be_hidden()
+        draw(page, SEVEN)
+        expect(page.locator("#verdict")).to_contain_text("% sure")

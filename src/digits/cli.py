@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that `--help` and a typo are a
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True)
 @click.option(
     "--json", "as_json", is_flag=True, help="A line of JSON a file, as the service answers."
 )
@@ -34,12 +35,14 @@ def main() -> None:
     help="The folder of the packaged model, or of any bundle.",
 )
 @click.pass_context
-def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, model: Path) -> None:
+def predict(context: click.Context, files: tuple[str, ...], as_json: bool, model: Path) -> None:
     """Read the digit in each image FILE, with the packaged model.
 
-    A file that cannot be read is named, the others are answered all the same, and the exit status
-    is 1.
+    A FILE may be a folder, with all images below it, a pattern such as "scans/*.png", or - for an
+    image on the standard input. What cannot be read is named, the others are answered all the same,
+    and the exit status is 1.
     """
+    from digits import inputs
     from digits.reading import reader
     from digits.reading.normalize import UnreadableImage, normalize_row, open_image
     from digits.reading.predictor import IDENTITY, Predictor
@@ -54,25 +57,38 @@ def predict(context: click.Context, files: tuple[Path, ...], as_json: bool, mode
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     identity = {key: lineage.get(key) for key in IDENTITY}
-    width = max(len(str(file)) for file in files)
-    failed = False
-    for file in files:
-        try:
-            frames = normalize_row(open_image(file.read_bytes()), size=predictor.image_size)
-        except (OSError, UnreadableImage) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            click.echo(f"{file}: {reason}", err=True)
-            failed = True
-            continue
-        (answer,) = reader.answer(predictor, [frames])
-        if as_json:
-            click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
-        else:
-            doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
-            doubt += "".join(f" {part['digit']}" for part in answer["row"])
-            click.echo(f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}{doubt}")
-    if failed:
+    if lineage.get("fallback"):
+        click.secho(
+            f"warning: this model was trained on {lineage['dataset']}, a stand-in; `make repro` "
+            "tries to fetch the real images again",
+            fg="yellow",
+            err=True,
+        )
+    found, complaints = inputs.expand(files)
+    width = max((len(str(file)) for file in found), default=0)
+    with inputs.progress(found) as shown:
+        for file in shown:
+            try:
+                frames = normalize_row(open_image(inputs.read(file)), size=predictor.image_size)
+            except (OSError, UnreadableImage) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                complaints.append(f"{file}: {reason}")
+                continue
+            (answer,) = reader.answer(predictor, [frames])
+            if as_json:
+                click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
+            else:
+                click.echo(_line(file, answer, width=width))
+    for complaint in complaints:
+        click.echo(complaint, err=True)
+    if complaints:
         context.exit(1)
+
+
+def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
+    doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
+    doubt += "".join(f" {part['digit']}" for part in answer["row"])
+    return f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}{doubt}"
 
 
 @main.command()

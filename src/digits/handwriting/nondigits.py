@@ -18,7 +18,7 @@ from digits.handwriting.templates import Glyph, Stroke
 # Letters and signs that nobody takes for a digit, in print or by hand.
 LETTERS = (
     "ABCDEFGHJKLMNPRTUVWXYacdefhkmnprtuvwxy"
-    "ΓΔΘΞΠΣΦΨΩαβγεζηθκλμνξπρτφχψω"
+    "ΓΔΘΞΠΣΦΨΩαβγεζηθκμνξπρτφχψω"
     "ДЖИЙКПФЦШЩЫЭЮЯвгджийклмнптфцшщъыюя"
     "@#$%&*+=?!<>{}[]~"
 )

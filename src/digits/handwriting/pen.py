@@ -34,7 +34,7 @@ def draw_digit(digit: int, rng: Generator) -> Image.Image:
 
 def draw(glyph: Glyph, rng: Generator) -> Image.Image:
     """A glyph as somebody might write it: light ink on black, mode L, SIDE x SIDE pixels."""
-    wobble = rng.uniform(0.01, 0.05)  # of the box, each point by itself
+    wobble = rng.uniform(0.01, 0.06)  # of the box, each point by itself
     smooth = rng.random() < 0.85
     strokes = [_curve(_jittered(stroke, wobble, rng), smooth=smooth) for stroke in glyph]
     strokes = _posed(strokes, rng)

@@ -25,6 +25,7 @@ from ..reading import reader
 from ..reading.normalize import UnreadableImage, normalize_row, open_image
 from ..reading.predictor import IDENTITY, Predictor
 from . import limits
+from .access import Access
 from .guard import Guard
 from .metrics import Metrics, metrics
 from .openapi import DOCS_PAGE, describe
@@ -39,8 +40,6 @@ PAGE_HEADERS = {
         "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "cache-control": "no-cache",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
 }
 
 
@@ -210,6 +209,6 @@ def build_app() -> Starlette:
             Route("/", page),
             Mount("/web", Files(directory=WEB)),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Access), Middleware(Guard)],
         exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _bug},
     )

@@ -104,7 +104,12 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                 )
             },
         },
-        "components": {"schemas": _schemas(classes)},
+        "components": {
+            "schemas": _schemas(classes),
+            # Asked for where the service was started with tokens.
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
     }
 
 

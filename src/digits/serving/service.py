@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
+from bentoml.exceptions import BentoMLException
 
 from ..reading.predictor import Predictor
 from . import limits
+from .access import read_tokens
 from .app import build_app, open_model
 from .served import read_lineage, read_samples, stored_tag
 
+try:
+    read_tokens()  # says what is wrong with them now, not at the first request
+except ValueError as error:
+    raise BentoMLException(str(error)) from None
 app = build_app()
 
 

@@ -1,7 +1,7 @@
 // The page: pen and buttons change the drawing, each change is asked about, answers are shown.
 
 import { Drawing, SIDE } from "./drawing.js";
-import { Asker, getJson } from "./service.js";
+import { Asker, getJson, token, TokenWanted } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
@@ -33,12 +33,27 @@ const REASONS = {
   unlike_a_digit: "That does not look like a digit",
 };
 
-function tell({ answer, refused, away, blank }) {
+function tell({ answer, refused, tokenWanted, away, blank }) {
+  if (tokenWanted) return askForToken();
   notice(away ? "The service does not answer. Your drawing is kept; trying again …" : "");
   if (answer) show(answer);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
 }
+
+function askForToken() {
+  notice("This service asks for a token.");
+  $("login").hidden = false;
+  $("token").focus();
+}
+
+$("login").onsubmit = (event) => {
+  event.preventDefault();
+  token.set($("token").value);
+  $("login").hidden = true;
+  notice("");
+  classes.length ? asker.ask() : startOnceThere();
+};
 
 function notice(text) {
   $("notice").hidden = !text;
@@ -273,7 +288,8 @@ async function start() {
 async function startOnceThere() {
   try {
     await start();
-  } catch {
+  } catch (error) {
+    if (error instanceof TokenWanted) return askForToken();
     notice("The service does not answer. Trying again …");
     setTimeout(startOnceThere, 2000);
   }

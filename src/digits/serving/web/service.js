@@ -5,8 +5,26 @@ const RETRY_MS = 2000;
 // The service answers, but not with a reading; the message is its own sentence.
 export class Refused extends Error {}
 
+// The service asks for a token, or for another one.
+export class TokenWanted extends Error {}
+
+// Kept for as long as the tab is open, where no other site can read it.
+export const token = {
+  set: (text) => sessionStorage.setItem("token", text),
+  headers: () => {
+    const text = sessionStorage.getItem("token");
+    return text ? { Authorization: `Bearer ${text}` } : {};
+  },
+};
+
+async function ask(path, options = {}) {
+  const response = await fetch(path, { ...options, headers: token.headers() });
+  if (response.status === 401) throw new TokenWanted();
+  return response;
+}
+
 export async function getJson(path) {
-  const response = await fetch(path);
+  const response = await ask(path);
   if (!response.ok) throw new Refused(`${path}: ${response.status}`);
   return response.json();
 }
@@ -15,7 +33,7 @@ async function predict(blob) {
   const form = new FormData();
   form.append("image", blob, "drawing");
   const started = performance.now();
-  const response = await fetch("/predict?frame=true", { method: "POST", body: form });
+  const response = await ask("/predict?frame=true", { method: "POST", body: form });
   const type = response.headers.get("content-type") ?? "";
   const content = type.includes("json") ? await response.json() : {};
   // What stands before the service (a proxy, say) answers 502 and the like: it is away.
@@ -25,7 +43,7 @@ async function predict(blob) {
 }
 
 // `current()` gives what is to be read (a Blob) or null; `tell` is called with what came of it:
-// {answer}, {refused: sentence}, {away: true} or {blank: true}.
+// {answer}, {refused: sentence}, {tokenWanted: true}, {away: true} or {blank: true}.
 export class Asker {
   constructor(current, tell) {
     this.current = current;
@@ -57,6 +75,7 @@ export class Asker {
     try {
       return { answer: await predict(blob) };
     } catch (error) {
+      if (error instanceof TokenWanted) return { tokenWanted: true };
       return error instanceof Refused ? { refused: error.message } : { away: true };
     }
   }

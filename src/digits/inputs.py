@@ -1,0 +1,70 @@
+"""What a person names on the command line, as images: files, folders, patterns, standard input."""
+
+import glob
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+
+STDIN = Path("-")
+# Of the formats that the normaliser opens.
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo")
+)
+MANY = 20  # files from which a bar tells how far it is
+
+
+def expand(names: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """The files to read, in the order they are named, and what is wrong with the other names.
+
+    A folder stands for the images below it and a pattern for what it matches, both sorted. A file
+    that is named itself is taken whatever it is called: opening it says what is wrong.
+    """
+    files: list[Path] = []
+    complaints: list[str] = []
+    for name in names:
+        path = Path(name)
+        if name.partition("://")[0].lower() in ("http", "https", "ftp"):
+            complaints.append(f"{name}: an address; download the image first, nothing is fetched")
+        elif name == "-":
+            files.append(STDIN)
+        elif path.is_dir():
+            images = sorted(file for file in path.rglob("*") if _is_image(file))
+            if not images:
+                complaints.append(f"{name}: no image is in this folder or below it")
+            files += images
+        elif glob.has_magic(name) and not path.exists():
+            # pathlib takes no absolute pattern.
+            matches = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
+            if not matches:
+                complaints.append(f"{name}: no file matches")
+            files += matches
+        else:
+            files.append(path)
+    return files, complaints
+
+
+def read(file: Path) -> bytes:
+    """The bytes of a file, or of the standard input for `-`."""
+    return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
+
+
+def progress(files: Sequence[Path]) -> AbstractContextManager[Iterable[Path]]:
+    """The files one by one, with a bar on the terminal where there are many of them.
+
+    None where the answers go to the same terminal: they show how far it is.
+    """
+    bar: AbstractContextManager[Iterable[Path]] = click.progressbar(
+        files,
+        label="reading",
+        show_pos=True,
+        file=sys.stderr,
+        hidden=len(files) < MANY or sys.stdout.isatty() or not sys.stderr.isatty(),
+    )
+    return bar
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and file.is_file()
