@@ -11,7 +11,7 @@ export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help repro serve ui sweep wild test check lock clean
+.PHONY: help repro serve ui sweep release wild test check lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -32,6 +32,9 @@ ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3
+
+release: $(READY) ## keep the packaged model in git, for clones that have made none yet
+	@mkdir -p released && cp served/model.onnx served/model.json served/lineage.json released/
 
 wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=mine
 	@python bench/wild.py $(FOLDER)

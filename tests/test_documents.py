@@ -234,7 +234,7 @@ def test_the_answer_and_the_routes_shown_are_those_of_the_service() -> None:
     schemas = described["components"]["schemas"]
     assert list(answer) == schemas["Prediction"]["required"]
     assert list(answer["model"]) == schemas["Model"]["required"]
-    routes = named(r"curl .*127\.0\.0\.1:3000(/\S*)")
+    routes = named(r"curl .*127\.0\.0\.1:3000(/\w*)")
     assert routes
     assert routes.keys() <= described["paths"].keys()
 

@@ -11,7 +11,6 @@ import click
 
 from digits.files import read_json
 
-SERVED = Path("served")
 REPORTS = Path("reports")
 MODELS = Path("models")
 
@@ -30,12 +29,13 @@ def main() -> None:
 @click.option(
     "--model",
     type=click.Path(path_type=Path, file_okay=False),
-    default=SERVED,
-    show_default=True,
-    help="The folder of the packaged model, or of any bundle.",
+    default=None,
+    help="The folder of a bundle.  [default: the packaged model]",
 )
 @click.pass_context
-def predict(context: click.Context, files: tuple[str, ...], as_json: bool, model: Path) -> None:
+def predict(
+    context: click.Context, files: tuple[str, ...], as_json: bool, model: Path | None
+) -> None:
     """Read the digit in each image FILE, with the packaged model.
 
     A FILE may be a folder, with all images below it, a pattern such as "scans/*.png", or - for an
@@ -45,8 +45,10 @@ def predict(context: click.Context, files: tuple[str, ...], as_json: bool, model
     from digits import inputs
     from digits.reading import reader
     from digits.reading.normalize import UnreadableImage, normalize_row, open_image
+    from digits.reading.packaged import packaged_folder
     from digits.reading.predictor import IDENTITY, Predictor
 
+    model = model or packaged_folder()
     try:
         predictor = Predictor.open(model)
         lineage = (

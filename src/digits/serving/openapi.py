@@ -202,6 +202,7 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
                 "tag": {"type": "string", "description": "in BentoML's model store"},
                 **_IDENTITY,
                 "metrics": {"type": "object", "description": "on the test images"},
+                "released": {"type": "boolean", "description": "came with the project"},
                 "classes": {"type": "array", "items": answer["digit"]},
             }
         ),

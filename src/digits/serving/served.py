@@ -15,7 +15,8 @@ from typing import Any
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
-SERVED = Path("served")  # BentoML makes the project, or the Bento's copy of it, the current folder
+from ..reading.packaged import RELEASED, packaged_folder
+
 BUNDLE_FILES = ("model.onnx", "model.json")
 
 
@@ -29,8 +30,9 @@ def content_tag(folder: Path, lineage: dict[str, Any]) -> str:
     return f"digits:{digest.hexdigest()[:16]}"
 
 
-def read_lineage(folder: Path = SERVED) -> dict[str, Any]:
+def read_lineage(folder: Path | None = None) -> dict[str, Any]:
     """Read `lineage.json`; BentoMLException, which `bentoml` prints as one line, when missing."""
+    folder = folder or packaged_folder()
     try:
         lineage: dict[str, Any] = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
         lineage["tag"]
@@ -40,13 +42,14 @@ def read_lineage(folder: Path = SERVED) -> dict[str, Any]:
         ) from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise BentoMLException(
-            f"{folder / 'lineage.json'} is damaged ({error!r}); run `dvc repro -f package`"
+            f"{folder / 'lineage.json'} is damaged ({error!r}); run `{_remedy(folder)}`"
         ) from None
     return lineage
 
 
-def read_samples(folder: Path = SERVED) -> list[dict[str, Any]]:
+def read_samples(folder: Path | None = None) -> list[dict[str, Any]]:
     """Test images for the page; none where there are none that can be read."""
+    folder = folder or packaged_folder()
     try:
         content = json.loads((folder / "samples.json").read_text("utf-8"))
         samples: list[dict[str, Any]] = content["samples"]
@@ -55,19 +58,20 @@ def read_samples(folder: Path = SERVED) -> list[dict[str, Any]]:
     return samples
 
 
-def stored_tag(folder: Path = SERVED) -> str:
+def stored_tag(folder: Path | None = None) -> str:
     """The tag of the served model, which is put into BentoML's model store where it is not there.
 
     The exact tag and never `latest`, because checkouts on one machine share the store. DVC can
     bring the served folder back without running `package`, so the store may have to catch up.
     """
+    folder = folder or packaged_folder()
     lineage = read_lineage(folder)
     tag: str = lineage["tag"]
     if not (folder / "model.onnx").is_file() or _is_stored(tag):
         return tag
     if content_tag(folder, lineage) != tag:
         raise BentoMLException(
-            f"{folder} does not match its own digest {tag}; run `dvc repro -f package`"
+            f"{folder} does not match its own digest {tag}; run `{_remedy(folder)}`"
         )
     try:
         with bentoml.models.create(tag, metadata=lineage) as model:
@@ -78,6 +82,15 @@ def stored_tag(folder: Path = SERVED) -> str:
         if not _is_stored(tag):
             raise
     return tag
+
+
+def is_released() -> bool:
+    """Whether the model that answers came with the project, and was not made here."""
+    return packaged_folder() == RELEASED
+
+
+def _remedy(folder: Path) -> str:
+    return "git checkout released" if folder == RELEASED else "dvc repro -f package"
 
 
 def _is_stored(tag: str) -> bool:

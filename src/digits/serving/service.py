@@ -11,7 +11,7 @@ from ..reading.predictor import Predictor
 from . import limits
 from .access import read_tokens
 from .app import build_app, open_model
-from .served import read_lineage, read_samples, stored_tag
+from .served import is_released, read_lineage, read_samples, stored_tag
 
 try:
     read_tokens()  # says what is wrong with them now, not at the first request
@@ -35,9 +35,13 @@ class Digits:
     model: Any = bentoml.models.BentoModel(stored_tag())
 
     def __init__(self) -> None:
-        lineage = read_lineage()
+        lineage = {**read_lineage(), "released": is_released()}
         predictor = Predictor.open(Path(self.model.path))
         open_model(app, predictor=predictor, lineage=lineage, samples=read_samples())
         logging.getLogger("bentoml.service").info(
-            "answering with %s (%s), run %s", lineage["name"], lineage["tag"], lineage["run_id"]
+            "answering with %s (%s)%s, run %s",
+            lineage["name"],
+            lineage["tag"],
+            ", released with the project," if lineage["released"] else "",
+            lineage["run_id"],
         )

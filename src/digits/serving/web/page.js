@@ -279,6 +279,7 @@ async function start() {
   makeBars();
   bars(classes.map(() => 0));
   $("model").textContent = model.version ? `${model.name}, version ${model.version}` : model.name;
+  if (model.released) $("model").textContent += ", released with the project; make repro makes yours";
   const { accuracy, num_images: num } = model.metrics;
   if (num) $("accuracy").textContent = `${(100 * accuracy).toFixed(2)} % of ${num.toLocaleString("en")} right`;
   $("run").textContent = model.run_id;

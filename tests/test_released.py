@@ -1,0 +1,63 @@
+"""The model that comes with the project: whole, and of the committed run; served until another is."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import serving_fixtures
+from digits.reading.packaged import RELEASED
+from digits.reading.predictor import Predictor
+from digits.serving.served import BUNDLE_FILES, content_tag
+from serving_fixtures import ROOT, Packaged, drawing, serve
+from test_documents import from_index
+
+packaged = serving_fixtures.packaged
+
+
+def test_the_released_model_is_whole_and_small_and_has_the_committed_figures() -> None:
+    folder = ROOT / RELEASED
+    lineage = json.loads((folder / "lineage.json").read_text())
+    assert content_tag(folder, lineage) == lineage["tag"]
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 1_000_000
+    metrics = from_index(f"reports/{lineage['name']}/metrics.json")
+    assert metrics, "run `make release`, then commit the reports with it"
+    assert lineage["metrics"] == json.loads(metrics)
+    selected = json.loads(from_index("reports/selected.json") or "")
+    assert [lineage[key] for key in ("name", "run_id")] == [selected["model"], selected["run_id"]]
+    assert not lineage["fallback"]
+    assert Predictor.open(folder).meta["lineage"]["data_digest"] == lineage["data_digest"]
+
+
+@pytest.fixture
+def fresh(packaged: Packaged, tmp_path: Path) -> Path:
+    """A clone that has packaged nothing yet, with a released model."""
+    clone = tmp_path / "clone"
+    shutil.copytree(packaged.project, clone)
+    (clone / RELEASED).mkdir()
+    for name in (*BUNDLE_FILES, "lineage.json"):
+        shutil.move(clone / "served" / name, clone / RELEASED / name)
+    shutil.rmtree(clone / "served")
+    return clone
+
+
+def test_a_fresh_clone_serves_the_released_model_and_says_so(fresh: Path, tmp_path: Path) -> None:
+    with serve(Path(sys.executable), cwd=fresh, home=tmp_path / "home") as running:
+        assert running.client.get("/model").json()["released"] is True
+        assert running.client.get("/samples").json() == {"samples": []}
+        answer = running.client.post("/predict", files={"image": drawing()}).json()
+        assert answer["digit"] in range(10)
+        assert "released with the project" in running.log.read_text()
+
+
+def test_a_released_model_that_was_changed_is_not_served(fresh: Path, tmp_path: Path) -> None:
+    (fresh / RELEASED / "model.json").write_text(
+        (fresh / RELEASED / "model.json").read_text().replace("tiny", "other")
+    )
+    home = tmp_path / "home"
+    result = serving_fixtures.run(sys.executable, "-m", "bentoml", "serve", cwd=fresh, home=home)
+    assert result.returncode != 0
+    assert "released does not match its own digest" in result.stdout + result.stderr
+    assert "git checkout released" in result.stdout + result.stderr
