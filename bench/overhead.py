@@ -43,7 +43,7 @@ def bare(config: dict[str, Any], facts: dict[str, Any]) -> Iterator[tuple[float,
     body = instantiate(
         config["model"]["network"],
         image_size=facts["image_size"],
-        num_classes=len(facts["classes"]),
+        num_outputs=len(facts["classes"]),
     )
     network = Network(body, mean=facts["mean"], std=facts["std"])
     network = network.to(device, memory_format=torch.channels_last)

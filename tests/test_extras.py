@@ -3,6 +3,7 @@
 B batch, H/W pixels, K classes.
 """
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -12,11 +13,9 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import torch
-
     from digits.learning.data import DigitsDataModule
-    from digits.learning.extras import NO_CLASS, Extra, read_extras
-    from digits.learning.learner import _shares
+    from digits.learning.extras import Extra, read_extras
+from digits.reading.predictor import Predictor
 from training_fixtures import TINY, Project, make_project
 
 
@@ -31,7 +30,7 @@ def extra(label: int, *, share: float, grey: int) -> Extra:
 
 
 def test_each_batch_has_its_share_of_every_extra(project: Project) -> None:
-    extras = [extra(7, share=0.5, grey=1), extra(NO_CLASS, share=0.25, grey=2)]
+    extras = [extra(7, share=0.5, grey=1), extra(10, share=0.25, grey=2)]
     data = DigitsDataModule(
         project.folder / "data/mnist/prepared", batch_size=8, seed=1, extras=extras
     )
@@ -41,7 +40,7 @@ def test_each_batch_has_its_share_of_every_extra(project: Project) -> None:
     assert labels_SB.shape == (5, 8 + 4 + 2)
     assert (labels_SB[:, 8:12] == 7).all()
     assert (frames_SBHW[:, 8:12] == 1).all()
-    assert (labels_SB[:, 12:] == NO_CLASS).all()
+    assert (labels_SB[:, 12:] == 10).all()
     assert (frames_SBHW[:, 12:] == 2).all()
     # The training images are all there, each once.
     own = {frame.numpy().tobytes() for frame in frames_SBHW[:, :8].flatten(0, 1)}
@@ -49,19 +48,14 @@ def test_each_batch_has_its_share_of_every_extra(project: Project) -> None:
     assert len(data.arrays["train_labels"]) == 40
 
 
-def test_a_non_digit_is_to_be_answered_evenly() -> None:
-    shares_BK = _shares(torch.tensor([2, NO_CLASS]), num_classes=4)
-    assert shares_BK.tolist() == [[0, 0, 1, 0], [0.25] * 4]
-
-
 def test_only_what_is_wanted_and_there_is_read(project: Project, tmp_path: Path) -> None:
     path = project.folder / "data/mnist/synthetic.npz"
-    digits, others = read_extras(path, digits=0.5, nondigits=0.25)
+    digits, others = read_extras(path, digits=0.5, nondigits=0.25, num_classes=10)
     assert (len(digits.images), digits.share, set(digits.labels)) == (50, 0.5, {*range(10)})
-    assert (len(others.images), others.share, set(others.labels)) == (50, 0.25, {NO_CLASS})
-    (only,) = read_extras(path, digits=0, nondigits=1)
-    assert set(only.labels) == {NO_CLASS}
-    assert read_extras(tmp_path / "nowhere.npz", digits=0, nondigits=0) == []
+    assert (len(others.images), others.share, set(others.labels)) == (50, 0.25, {10})
+    (only,) = read_extras(path, digits=0, nondigits=1, num_classes=10)
+    assert set(only.labels) == {10}
+    assert read_extras(tmp_path / "nowhere.npz", digits=0, nondigits=0, num_classes=10) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +72,7 @@ def test_a_file_that_cannot_be_read_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((FileNotFoundError, ValueError), match=re.escape(str(path)) + f" {message}"):
-        read_extras(path, digits=1, nondigits=1)
+        read_extras(path, digits=1, nondigits=1, num_classes=10)
 
 
 def test_a_training_asks_for_drawn_images_only_where_there_are_some(project: Project) -> None:
@@ -91,4 +85,26 @@ def test_a_training_asks_for_drawn_images_only_where_there_are_some(project: Pro
         *TINY, "training.epochs=1", "data.synthetic={digits:0,nondigits:0}", "out=without"
     )
     assert without.ended() == 0, without.said()
-    assert project.bundle("without")
+    assert json.loads(project.bundle("without")["model.json"])["network"]["num_outputs"] == 10
+
+
+def test_a_network_that_saw_non_digits_answers_the_classes_and_knows_the_others(
+    project: Project,
+) -> None:
+    trained = project.train(*TINY, "training.epochs=8", "out=open")
+    assert trained.ended() == 0, trained.said()
+    predictor = Predictor.open(project.folder / "open/bundle")
+    assert predictor.meta["network"]["num_outputs"] == 11
+    with np.load(project.folder / "data/mnist/synthetic.npz") as arrays:
+        digits, others = arrays["images"], arrays["nondigits"]
+    assert predictor.outputs(digits).shape == (50, 11)
+    assert predictor.probabilities(digits).shape == (50, 10)
+    assert predictor.accepts(digits).mean() > 0.5
+    assert predictor.accepts(others).mean() < 0.1
+
+
+def test_a_teacher_that_has_not_learnt_what_is_no_digit_cannot_teach_it(project: Project) -> None:
+    assert project.train(*TINY, "synthetic=none", "training.epochs=1", "out=closed").ended() == 0
+    taught = project.train(*TINY, "training.teacher=closed/bundle", "out=student")
+    assert taught.ended() == 1
+    assert "closed/bundle has not learnt what is no digit" in taught.said()

@@ -37,7 +37,7 @@ def frames(num: int, *, size: int = 28, seed: int = 0) -> Tensor:
 
 def tiny_network(*, seed: int = 0) -> Network:
     torch.manual_seed(seed)
-    return Network(Mlp(image_size=28, num_classes=10, hidden=[16]), mean=0.13, std=0.31).eval()
+    return Network(Mlp(image_size=28, num_outputs=10, hidden=[16]), mean=0.13, std=0.31).eval()
 
 
 @pytest.fixture

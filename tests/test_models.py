@@ -31,11 +31,11 @@ def test_a_model_has_the_parameters_that_its_file_claims_and_answers_any_batch(
 ) -> None:
     config = configuration.compose([f"model={name}"])
     assert config["model"]["name"] == name
-    body = make_body(config["model"], image_size=28, num_classes=7)
+    body = make_body(config["model"], image_size=28, num_outputs=7)
     assert Network(body, mean=0.1, std=0.3).eval()(frames(3, size=28)).shape == (3, 7)
     text = (CONF / f"{name}.yaml").read_text()
     ((claimed, size),) = re.findall(r"^# ([\d,]+) parameters(?: on (\d+)x\d+ pixels)?", text, re.M)
-    body = make_body(config["model"], image_size=int(size or 28), num_classes=10)
+    body = make_body(config["model"], image_size=int(size or 28), num_outputs=10)
     assert f"{num_parameters(body):,}" == claimed
 
 
@@ -48,9 +48,9 @@ def test_a_network_answers_frames_of_any_size_it_is_made_for(size: int) -> None:
         {"pool": 2},
     ]
     for body in (
-        Mlp(image_size=size, num_classes=7, hidden=[16]),
-        Stack(image_size=size, num_classes=7, layers=layers),
-        Stack(image_size=size, num_classes=7, layers=strided, norm="group"),
+        Mlp(image_size=size, num_outputs=7, hidden=[16]),
+        Stack(image_size=size, num_outputs=7, layers=layers),
+        Stack(image_size=size, num_outputs=7, layers=strided, norm="group"),
     ):
         network = Network(body, mean=0.1, std=0.3)
         assert network(frames(3, size=size)).shape == (3, 7)
@@ -73,8 +73,8 @@ def test_pale_ink_on_grey_paper_is_the_same_to_a_network() -> None:
 
 def test_with_group_normalisation_an_image_is_read_alike_in_any_company() -> None:
     layers: list[dict[str, Any]] = [{"conv": 6}, {"pool": 2}]
-    grouped = Stack(image_size=28, num_classes=10, layers=layers, norm="group").train()
-    batched = Stack(image_size=28, num_classes=10, layers=layers, norm="batch").train()
+    grouped = Stack(image_size=28, num_outputs=10, layers=layers, norm="group").train()
+    batched = Stack(image_size=28, num_outputs=10, layers=layers, norm="batch").train()
     images = frames(8, size=28).unsqueeze(1).float() / 255
     images[4:] *= 0.1
     torch.testing.assert_close(grouped(images)[:4], grouped(images[:4]))
@@ -84,7 +84,7 @@ def test_with_group_normalisation_an_image_is_read_alike_in_any_company() -> Non
 def test_a_stack_has_the_layers_that_are_listed_in_their_order() -> None:
     stack = Stack(
         image_size=28,
-        num_classes=10,
+        num_outputs=10,
         layers=[{"conv": 6, "kernel": 5, "padding": "valid"}, {"pool": 2}, {"dense": 84}],
     )
     kinds = [type(module) for module in stack]
@@ -111,17 +111,17 @@ def test_a_stack_that_cannot_be_built_is_refused(
     layers: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Stack(image_size=28, num_classes=10, layers=layers)
+        Stack(image_size=28, num_outputs=10, layers=layers)
 
 
 def test_a_normalisation_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="norm must be one of none, batch, group; got 'layer'"):
-        Stack(image_size=28, num_classes=10, layers=[{"conv": 4}], norm="layer")
+        Stack(image_size=28, num_outputs=10, layers=[{"conv": 4}], norm="layer")
 
 
 def test_an_ensemble_trains_each_of_its_members_and_answers_their_mean_probability() -> None:
     torch.manual_seed(0)
-    members = [Mlp(image_size=8, num_classes=4, hidden=[5]) for _ in range(3)]
+    members = [Mlp(image_size=8, num_outputs=4, hidden=[5]) for _ in range(3)]
     images = torch.rand(6, 1, 8, 8)
     ensemble = Ensemble(members).train()
     each = torch.stack([member(images) for member in members], dim=1)

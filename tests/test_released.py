@@ -1,4 +1,4 @@
-"""The model that comes with the project: whole, and of the committed run; served until another is."""
+"""The model that comes with the project: whole, of the committed run, served until one is made."""
 
 import json
 import shutil

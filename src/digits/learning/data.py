@@ -112,10 +112,7 @@ class DigitsDataModule(pl.LightningDataModule):
         return len(self.arrays["train_labels"]) // self._batch_size
 
     def train_dataloader(self) -> Batches:
-        """Frames (S, B, H, W) and labels (S, B): `STEPS_AT_ONCE` steps, fewer at an epoch's end.
-
-        A label of NO_CLASS stands for an image that is none of the classes.
-        """
+        """Frames (S, B, H, W) and labels (S, B): `STEPS_AT_ONCE` steps, fewer at an epoch's end."""
         return Batches(
             self._tensors["train_images"],
             self._tensors["train_labels"],

@@ -53,8 +53,10 @@ def to_onnx(network: Network, *, image_size: int) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def load_network(bundle: Path) -> Network:
-    """The torch network of a bundle, from its weights and from how its model.json builds it.
+def load_network(bundle: Path) -> tuple[Network, int]:
+    """The torch network of a bundle and how many outputs it has.
+
+    It is built as its model.json says, and has the bundle's weights.
 
     Raises ValueError when there is no such bundle or it is damaged.
     """
@@ -69,12 +71,11 @@ def load_network(bundle: Path) -> Network:
     except (json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"{bundle} is damaged ({error}); train it again") from None
     described = meta["input"]
-    body = make_body(
-        meta["network"], image_size=described["size"], num_classes=len(meta["classes"])
-    )
+    num_outputs = meta["network"]["num_outputs"]
+    body = make_body(meta["network"], image_size=described["size"], num_outputs=num_outputs)
     network = Network(body, mean=described["mean"], std=described["std"])
     network.load_state_dict(weights)
-    return network
+    return network, num_outputs
 
 
 def check_parity(

@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-NO_CLASS = -1  # the label of an image that shows nothing a model has a name for
-
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
@@ -22,9 +20,10 @@ class Extra:
     share: float
 
 
-def read_extras(path: Path, *, digits: float, nondigits: float) -> list[Extra]:
+def read_extras(path: Path, *, digits: float, nondigits: float, num_classes: int) -> list[Extra]:
     """What the synthesize stage drew, of each kind that is wanted and there.
 
+    What is no digit has `num_classes` for its label: one more than the classes have.
     Raises FileNotFoundError when nothing was drawn, ValueError when the file is damaged.
     """
     if not digits and not nondigits:
@@ -37,9 +36,8 @@ def read_extras(path: Path, *, digits: float, nondigits: float) -> list[Extra]:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro synthesize`") from None
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f synthesize`") from None
-    no_labels_N = np.full(len(others), NO_CLASS)
     found = (
         Extra(images=drawn, labels=labels_N, share=digits),
-        Extra(images=others, labels=no_labels_N, share=nondigits),
+        Extra(images=others, labels=np.full(len(others), num_classes), share=nondigits),
     )
     return [extra for extra in found if extra.share and len(extra.labels)]

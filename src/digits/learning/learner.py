@@ -1,6 +1,6 @@
 """The LightningModule: one step of training and of validation, and what an epoch reports.
 
-S steps, B batch, K classes, H/W pixels.
+S steps, B batch, K classes (one more where the network knows what is none of them), H/W pixels.
 """
 
 import math
@@ -16,7 +16,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from digits.learning.augment import Augment
 from digits.learning.data import epoch_seed
-from digits.learning.extras import NO_CLASS
 from digits.learning.models import Network
 
 
@@ -40,10 +39,10 @@ class Learner(pl.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[..., Any],
         label_smoothing: float,
+        num_classes: int,
         total_steps: int,
         keep_best: bool,
         seed: int,
-        knows_all: bool = True,
         teacher: Network | None = None,
     ) -> None:
         super().__init__()
@@ -54,11 +53,11 @@ class Learner(pl.LightningModule):
         self._make_optimizer = optimizer
         self._make_schedule = schedule
         self._label_smoothing = label_smoothing
+        self._num_classes = num_classes
         self._total_steps = total_steps
         self._keep_best = keep_best
         self._best: dict[str, Tensor] = {}
         self._seed = seed
-        self._knows_all = knows_all  # every image that is learnt from has a label
         # Not as a part of this module: nobody trains it, and no checkpoint holds it.
         self._teacher = (teacher,)
         self._loss_sum = torch.zeros(())
@@ -125,9 +124,8 @@ class Learner(pl.LightningModule):
         targets, smoothing = labels_B, self._label_smoothing
         if teacher is not None:
             with torch.no_grad():
-                targets, smoothing = teacher.logits(images_B1HW).float().softmax(1), 0.0
-        elif not self._knows_all:
-            targets = _shares(labels_B, num_classes=logits.shape[-1])
+                answer_BK = teacher.logits(images_B1HW)[:, : logits.shape[-1]]
+                targets, smoothing = answer_BK.float().softmax(1), 0.0
         if logits.ndim == 3:  # of an ensemble: (B, M, K)
             targets = targets.repeat_interleave(logits.shape[1], dim=0)
         return F.cross_entropy(logits.flatten(0, -2), targets, label_smoothing=smoothing)
@@ -141,7 +139,8 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         frames_BHW, labels_B = batch
-        logits_BK = self.network(frames_BHW).float()
+        # Images of no class are learnt from, and not validated on.
+        logits_BK = self.network(frames_BHW)[:, : self._num_classes].float()
         self._val_sums += torch.stack(
             (
                 F.cross_entropy(logits_BK, labels_B, reduction="sum"),
@@ -194,13 +193,3 @@ class Learner(pl.LightningModule):
         if self._best:
             network.load_state_dict(self._best)
         return network
-
-
-def _shares(labels_B: Tensor, *, num_classes: int) -> Tensor:
-    """What is to be answered (B, K): all on the label, or the same on each class where it has none.
-
-    Outlier exposure: D. Hendrycks, M. Mazeika and T. Dietterich 2019 (arXiv 1812.04606).
-    """
-    known_B1 = (labels_B != NO_CLASS).unsqueeze(1)
-    on_the_label_BK = F.one_hot(labels_B.clamp_min(0), num_classes).float()
-    return torch.where(known_B1, on_the_label_BK, 1 / num_classes)

@@ -61,10 +61,10 @@ class Ensemble(nn.ModuleList):
         return logits_BMK.log_softmax(2).logsumexp(1) - math.log(len(self))
 
 
-def make_body(model: dict[str, Any], *, image_size: int, num_classes: int) -> nn.Module:
+def make_body(model: dict[str, Any], *, image_size: int, num_outputs: int) -> nn.Module:
     """The body that a file of conf/model/ describes: `network`, or `num_members` of it."""
     members = [
-        instantiate(model["network"], image_size=image_size, num_classes=num_classes)
+        instantiate(model["network"], image_size=image_size, num_outputs=num_outputs)
         for _ in range(model["num_members"])
     ]
     return Ensemble(members) if len(members) > 1 else members[0]
@@ -73,12 +73,12 @@ def make_body(model: dict[str, Any], *, image_size: int, num_classes: int) -> nn
 class Mlp(nn.Sequential):
     """A multilayer perceptron on the flattened image."""
 
-    def __init__(self, *, image_size: int, num_classes: int, hidden: list[int]) -> None:
+    def __init__(self, *, image_size: int, num_outputs: int, hidden: list[int]) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
         sizes = [image_size**2, *hidden]
         for num_in, num_out in pairwise(sizes):
             layers += [nn.Linear(num_in, num_out), nn.ReLU()]
-        super().__init__(*layers, nn.Linear(sizes[-1], num_classes))
+        super().__init__(*layers, nn.Linear(sizes[-1], num_outputs))
 
 
 class Stack(nn.Sequential):
@@ -97,7 +97,7 @@ class Stack(nn.Sequential):
         self,
         *,
         image_size: int,
-        num_classes: int,
+        num_outputs: int,
         layers: list[dict[str, Any]],
         norm: str = "none",
     ) -> None:
@@ -131,7 +131,7 @@ class Stack(nn.Sequential):
                 )
         if not flat:
             modules.append(nn.Flatten())
-        super().__init__(*modules, nn.Linear(flat or channels * side**2, num_classes))
+        super().__init__(*modules, nn.Linear(flat or channels * side**2, num_outputs))
 
 
 def _shape(layer: dict[str, Any]) -> dict[str, int]:

@@ -24,13 +24,13 @@ from digits.learning.checkpoint import LastEpoch, Row
 from digits.learning.data import DigitsDataModule, epoch_seed
 from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.export import check_parity, load_network, to_onnx
-from digits.learning.extras import NO_CLASS, read_extras
+from digits.learning.extras import read_extras
 from digits.learning.images import sheet
 from digits.learning.learner import Learner
 from digits.learning.models import Network, make_body, num_parameters
 from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
-from digits.reading.rejection import fit_threshold
+from digits.reading.rejection import familiarity, fit_threshold
 from digits.scores import accuracy
 
 # 700 images in 18 steps were read at 27 %, in 180 steps at 98 %.
@@ -56,14 +56,17 @@ class Session:
         training = config["training"]
         torch.manual_seed(self._seed)
         self._model = config["model"]
-        body = make_body(
-            self._model, image_size=data["image_size"], num_classes=len(data["classes"])
-        )
-        self._augment = instantiate(config["augment"])
+        num_classes = len(data["classes"])
         extras = read_extras(
             settings.synthetic_file(config["data"]),
+            num_classes=num_classes,
             **settings.synthetic_shares(config["synthetic"]),
         )
+        # One more for what is none of the classes, where that is learnt.
+        knows_others = any(num_classes in extra.labels for extra in extras)
+        self._num_outputs = num_classes + knows_others
+        body = make_body(self._model, image_size=data["image_size"], num_outputs=self._num_outputs)
+        self._augment = instantiate(config["augment"])
         self._data = DigitsDataModule(
             Path(config["prepared"]),
             batch_size=training["batch_size"],
@@ -87,11 +90,11 @@ class Session:
             optimizer=instantiate(config["optimizer"]),
             schedule=instantiate(config["schedule"]),
             label_smoothing=training["label_smoothing"],
+            num_classes=num_classes,
             total_steps=total_steps,
             keep_best=training["keep"] == "best",
             seed=self._seed,
-            knows_all=all(NO_CLASS not in extra.labels for extra in extras),
-            teacher=load_network(Path(training["teacher"])) if training["teacher"] else None,
+            teacher=self._teacher(training["teacher"]),
         )
         size = data["image_size"]
         self._learner.example_input_array = torch.zeros(1, size, size, dtype=torch.uint8)
@@ -112,6 +115,17 @@ class Session:
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
             )
+
+    def _teacher(self, bundle: str | None) -> Network | None:
+        if not bundle:
+            return None
+        teacher, num_outputs = load_network(Path(bundle))
+        if num_outputs < self._num_outputs:
+            raise ValueError(
+                f"training.teacher={bundle} has not learnt what is no digit, which it is to teach; "
+                "train without that, synthetic=none, or take another teacher"
+            )
+        return teacher
 
     def outline(self) -> str:
         """One line: what is trained, on what, for how long."""
@@ -181,7 +195,8 @@ class Session:
         size = self._facts["image_size"]
         frames_NHW, labels_N = self._data.arrays["val_images"], self._data.arrays["val_labels"]
         onnx_model = to_onnx(network, image_size=size)
-        logits_NK = check_parity(network, onnx_model, frames_NHW)
+        outputs_NK = check_parity(network, onnx_model, frames_NHW)
+        logits_NK = outputs_NK[:, : len(self._facts["classes"])]
         meta = {
             "format": FORMAT,
             "name": self._name,
@@ -193,10 +208,15 @@ class Session:
                 "std": self._facts["std"],
             },
             "num_parameters": num_parameters(network),
-            "network": {key: self._model[key] for key in ("network", "num_members")},
+            "network": {
+                **{key: self._model[key] for key in ("network", "num_members")},
+                "num_outputs": self._num_outputs,
+            },
             "calibration": {"temperature": fit_temperature(logits_NK, labels_N)},
             "rejection": {
-                "threshold": fit_threshold(logits_NK, refuse=self._refuse),
+                "threshold": fit_threshold(
+                    familiarity(outputs_NK, num_classes=logits_NK.shape[1]), refuse=self._refuse
+                ),
                 "refused": self._refuse,  # this share of the validation images
             },
             "validation": {

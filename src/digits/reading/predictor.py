@@ -62,16 +62,23 @@ class Predictor:
             raise ValueError(f"{bundle / 'model.onnx'} is damaged: {error}") from None
         return cls(meta=meta, session=session)
 
-    def logits(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The network's answer, uncalibrated: (B, H, W) uint8 frames → (B, K) float32."""
+    def outputs(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """All that the network answers: (B, H, W) uint8 frames → (B, K or K + 1) float32.
+
+        Uncalibrated logits of the classes, and one for none of them where that was learnt.
+        """
         size = self.image_size
         if frames_BHW.dtype != np.uint8 or frames_BHW.shape[1:] != (size, size):
             raise ValueError(
                 f"frames must be uint8 of shape (B, {size}, {size}), "
                 f"got {frames_BHW.dtype} of shape {frames_BHW.shape}"
             )
-        (logits_BK,) = self._session.run(None, {"frames": frames_BHW})
-        return np.asarray(logits_BK)
+        (outputs_BK,) = self._session.run(None, {"frames": frames_BHW})
+        return np.asarray(outputs_BK)
+
+    def logits(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Uncalibrated logits of the classes: (B, H, W) uint8 frames → (B, K) float32."""
+        return self.outputs(frames_BHW)[:, : len(self.classes)]
 
     def probabilities(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Calibrated probabilities: (B, H, W) uint8 frames → (B, K) float64, rows sum to 1."""
@@ -84,9 +91,10 @@ class Predictor:
         `blank` for a frame without ink, `unsure` between two classes, `unlike_a_digit` for what
         looks like none of them. The digit is the best guess also then.
         """
-        logits_BK = self.logits(frames_BHW)
+        outputs_BK = self.outputs(frames_BHW)
+        logits_BK = outputs_BK[:, : len(self.classes)]
         probabilities_BK = softmax(logits_BK, temperature=self._temperature)
-        reasons = self._reasons(frames_BHW, logits_BK, probabilities_BK)
+        reasons = self._reasons(frames_BHW, outputs_BK, probabilities_BK)
         return [
             {
                 "digit": self.classes[int(row_K.argmax())],
@@ -101,16 +109,17 @@ class Predictor:
     def accepts(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Whether the answer to each frame should be believed: (B,)."""
         inked_B = frames_BHW.any(axis=(1, 2))
-        familiar_B = familiarity(self.logits(frames_BHW)) >= self._threshold
-        return np.asarray(inked_B & familiar_B)
+        familiar_B = familiarity(self.outputs(frames_BHW), num_classes=len(self.classes))
+        return np.asarray(inked_B & (familiar_B >= self._threshold))
 
     def _reasons(
         self,
         frames_BHW: NDArrayU8,
-        logits_BK: np.ndarray[Any, np.dtype[np.float32]],
+        outputs_BK: np.ndarray[Any, np.dtype[np.float32]],
         probabilities_BK: np.ndarray[Any, np.dtype[np.float64]],
     ) -> list[Reason | None]:
-        each = zip(frames_BHW, familiarity(logits_BK), probabilities_BK, strict=True)
+        familiar_B = familiarity(outputs_BK, num_classes=len(self.classes))
+        each = zip(frames_BHW, familiar_B, probabilities_BK, strict=True)
         return [
             reason(
                 inked=bool(frame_HW.any()),

@@ -1,9 +1,10 @@
-"""When not to believe an answer: images that look like nothing the model was trained on.
+"""When not to believe an answer: images that look like nothing the model knows.
 
-A softmax always answers. The logits say more before they are brought to a sum of 1: an image unlike
-any class excites none of them. After W. Liu and others 2020 (arXiv 2010.03759).
+A softmax over the classes always answers. A network that has learnt what is none of them has one
+more output, for that; of any other, the logits say more before they are brought to a sum of 1: an
+image unlike every class excites none of them (W. Liu and others 2020, arXiv 2010.03759).
 
-B batch, K classes.
+B batch, N images, K classes (in a network's outputs one more where it knows what is none of them).
 """
 
 from typing import Any, Literal
@@ -16,23 +17,25 @@ Reason = Literal["blank", "several", "unsure", "unlike_a_digit"]
 BETWEEN_TWO = 0.9
 
 
-def familiarity(logits_BK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """How much an image looks like some class (B), log(K) for one that excites all alike.
+def familiarity(outputs_BK: NDArray[np.floating[Any]], *, num_classes: int) -> NDArray[np.float64]:
+    """How much an image looks like some class (B), the same for outputs that differ by a constant.
 
-    The logarithm of the summed exponentials of the logits, less their mean: the same for logits
-    that differ by a constant.
+    How far the logits of the classes, taken together, are above that of none of them; or above
+    their own mean, where the network has no such output.
     """
-    above_BK = logits_BK.astype(np.float64) - logits_BK.mean(axis=1, keepdims=True)
-    highest_B = above_BK.max(axis=1)
-    sum_B: NDArray[np.float64] = np.exp(above_BK - highest_B[:, None]).sum(axis=1)
-    return np.asarray(highest_B + np.log(sum_B))
+    logits_BK = outputs_BK[:, :num_classes].astype(np.float64)
+    knows_others = outputs_BK.shape[1] > num_classes
+    below_B = outputs_BK[:, num_classes] if knows_others else logits_BK.mean(axis=1)
+    highest_B = logits_BK.max(axis=1)
+    sum_B: NDArray[np.float64] = np.exp(logits_BK - highest_B[:, None]).sum(axis=1)
+    return np.asarray(highest_B + np.log(sum_B) - below_B)
 
 
-def fit_threshold(logits_NK: NDArray[np.floating[Any]], *, refuse: float) -> float:
-    """The familiarity below which this share of these images lies, four digits of it."""
+def fit_threshold(familiarity_N: NDArray[np.float64], *, refuse: float) -> float:
+    """The familiarity below which this share of images lies, four digits of it."""
     if not 0 <= refuse < 1:
         raise ValueError(f"refuse must be in [0, 1), got {refuse!r}")
-    return float(f"{np.quantile(familiarity(logits_NK), refuse):.4g}")
+    return float(f"{np.quantile(familiarity_N, refuse):.4g}")
 
 
 def reason(
