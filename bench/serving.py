@@ -1,0 +1,286 @@
+"""Requests a second and waiting times: this service and three others, with the same model.
+
+    python bench/serving.py [--seconds 4] [--only ours]
+
+One run on one machine: the packaged model, the same frames, the same number of workers, and `wrk`
+(Debian has it) for all of them; the load generator shares the cores with the service. Each peer
+takes what it takes: bytes, multipart, or JSON. Writes bench/serving.json.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+import psutil
+from PIL import Image
+
+from digits.files import write_json
+from digits.reading.packaged import packaged_folder
+from digits.reading.predictor import Predictor
+from digits.serving import limits
+from machine import describe
+
+OUT = Path("bench/serving.json")
+PEERS = Path(__file__).resolve().parent / "peers"
+CLIENTS = (1, 16, 64)
+START_S = 120.0
+OCTETS = "application/octet-stream"
+BOUNDARY = "between-the-parts"
+
+
+@dataclass(frozen=True)
+class Load:
+    """One kind of request."""
+
+    name: str
+    path: str
+    content_type: str
+    body: bytes
+    images: int = 1
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A service: how to start it, where it says that it is ready, and what it is asked."""
+
+    name: str
+    command: str
+    ready: str
+    loads: list[Load]
+    env: dict[str, str]
+
+
+def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Peer]:
+    """The services, with `{port}` where theirs goes."""
+    workers = str(limits.WORKERS)
+    env = {"MODEL": str(model.resolve() / "model.onnx"), "WORKERS": workers}
+    one = [
+        Load(f"{num} frames as bytes", "/classify", OCTETS, frames_NHW[:num].tobytes(), num)
+        for num in (1, 64, 1024)
+    ]
+    as_json = json.dumps({"frames": frames_NHW[:1].tolist()}).encode()
+    inputs = json.dumps({"inputs": frames_NHW[:1].tolist()}).encode()
+    return [
+        Peer(
+            "ours",
+            "bentoml serve --port {port}",
+            "/readyz",
+            [*one, Load("a PNG", "/predict", f"multipart/form-data; boundary={BOUNDARY}", _form())],
+            {},
+        ),
+        Peer(
+            "minimal FastAPI",
+            f"uvicorn minimal:app --app-dir {PEERS} --workers {workers} --port {{port}} "
+            "--no-access-log --log-level warning",
+            "/readyz",
+            one,
+            env,
+        ),
+        Peer(
+            "plain BentoML",
+            f"bentoml serve plain:Plain --working-dir {PEERS} --port {{port}}",
+            "/readyz",
+            [Load("1 frames as JSON", "/predict", "application/json", as_json)],
+            env,
+        ),
+        Peer(
+            "mlflow models serve",
+            f"mlflow models serve --model-uri {_mlflow_model(model, work)} --env-manager local "
+            f"--workers {workers} --port {{port}}",
+            "/ping",
+            [Load("1 frames as JSON", "/invocations", "application/json", inputs)],
+            {},
+        ),
+    ]
+
+
+def _form() -> bytes:
+    """A drawing as the page sends it: 280x280, a digit in the middle."""
+    canvas = np.full((280, 280), 255, np.uint8)
+    canvas[40:240, 128:152] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="PNG")
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    return head.encode() + buffer.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _mlflow_model(model: Path, work: Path) -> Path:
+    import mlflow.onnx
+    from mlflow.models import infer_signature
+
+    frames_BHW = np.zeros((1, 28, 28), np.uint8)
+    signature = infer_signature(frames_BHW, Predictor.open(model).outputs(frames_BHW))
+    path = work / "mlflow-model"
+    mlflow.onnx.save_model(onnx.load(model / "model.onnx"), str(path), signature=signature)
+    return path
+
+
+@contextlib.contextmanager
+def running(peer: Peer, log: Path) -> Iterator[tuple[str, float, psutil.Process]]:
+    """The service's address, the seconds until it was ready, and its process."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", *shlex.split(peer.command.format(port=port))]
+    started = time.perf_counter()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **peer.env},
+            start_new_session=True,
+        )
+    try:
+        while True:
+            if process.poll() is not None or time.perf_counter() - started > START_S:
+                raise SystemExit(f"serving: {peer.name} did not start:\n{log.read_text()}")
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(address + peer.ready).is_success:
+                    break
+            time.sleep(0.02)
+        yield address, time.perf_counter() - started, psutil.Process(process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def measure(address: str, load: Load, *, clients: int, seconds: int, work: Path) -> dict[str, Any]:
+    """What `wrk` says of one kind of request by so many clients."""
+    (work / "body").write_bytes(load.body)
+    script = work / "ask.lua"
+    script.write_text(
+        f'local file = io.open("{work / "body"}", "rb")\n'
+        'wrk.method = "POST"\nwrk.body = file:read("*a")\n'
+        f'wrk.headers["Content-Type"] = "{load.content_type}"\n'
+    )
+    command = ["wrk", "--threads", "1", "--connections", str(clients), "--latency"]
+    command += ["--duration", f"{seconds}s", "--script", str(script), address + load.path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    if refused:
+        raise SystemExit(f"serving: {load.name}: {refused[1]} requests were refused\n{said}")
+    rate = float(re.search(r"Requests/sec: +([\d.]+)", said)[1])  # type: ignore[index]
+    return {
+        "load": load.name,
+        "clients": clients,
+        "requests_per_s": round(rate, 1),
+        "images_per_s": round(rate * load.images, 1),
+        **{f"p{share}_ms": _milliseconds(said, share) for share in (50, 99)},
+    }
+
+
+def _milliseconds(said: str, share: int) -> float:
+    number, unit = re.search(rf"^ +{share}% +([\d.]+)(us|ms|s)", said, re.M).groups()  # type: ignore[union-attr]
+    return round(float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit], 3)
+
+
+def alone(model: Path, frames_NHW: np.ndarray[Any, Any]) -> float:
+    """Images a second of ONNX Runtime by itself, 64 at once, a process for each worker."""
+    program = (
+        "import sys, time, numpy as np\nfrom pathlib import Path\n"
+        "from digits.reading.predictor import Predictor\n"
+        "p = Predictor.open(Path(sys.argv[1]))\n"
+        "f = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, 28, 28)\n"
+        "n, t = 0, time.perf_counter()\n"
+        "while time.perf_counter() - t < 3: p.outputs(f); n += len(f)\n"
+        "print(n / (time.perf_counter() - t))\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(model)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(limits.WORKERS)
+    ]
+    body = frames_NHW[:64].tobytes()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(body)
+        process.stdin.close()
+    return sum(float(process.stdout.read()) for process in processes if process.stdout)
+
+
+def memory_mb(process: psutil.Process) -> float:
+    """What a service's processes hold, what they share counted once."""
+    every = [process, *process.children(recursive=True)]
+    return round(sum(one.memory_full_info().pss for one in every) / 2**20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
+    parser.add_argument("--only", help="measure one service, and write nothing")
+    arguments = parser.parse_args()
+    if not shutil.which("wrk"):
+        raise SystemExit("serving: `wrk` is missing; apt-get install wrk")
+    model = packaged_folder()
+    rng = np.random.default_rng(0)
+    frames_NHW = rng.integers(0, 256, (1024, 28, 28), np.uint8)
+    services: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for peer in peers(model, frames_NHW, work):
+            if arguments.only not in (None, peer.name):
+                continue
+            with running(peer, work / "log") as (address, start_s, process):
+                rows = []
+                for load in peer.loads:
+                    measure(address, load, clients=4, seconds=1, work=work)  # warm
+                    for clients in CLIENTS:
+                        row = measure(
+                            address, load, clients=clients, seconds=arguments.seconds, work=work
+                        )
+                        rows.append(row)
+                        print(
+                            f"{peer.name:20} {load.name:22} {clients:3} clients "
+                            f"{row['requests_per_s']:9,.0f} requests/s  p50 {row['p50_ms']:8.2f} ms"
+                            f"  p99 {row['p99_ms']:8.2f} ms",
+                            flush=True,
+                        )
+                services[peer.name] = {
+                    "start_s": round(start_s, 2),
+                    "memory_mb": memory_mb(process),
+                    "rows": rows,
+                }
+    images_per_s = round(alone(model, frames_NHW))
+    print(f"ONNX Runtime alone, 64 at once: {images_per_s:,} images/s")
+    if arguments.only is None:
+        command = f"python bench/serving.py --seconds {arguments.seconds}"
+        write_json(
+            OUT,
+            {
+                "command": command,
+                "machine": describe(),
+                "num_workers": limits.WORKERS,
+                "onnxruntime_alone_images_per_s": images_per_s,
+                "services": services,
+            },
+        )
+
+
+if __name__ == "__main__":
+    main()
