@@ -27,20 +27,24 @@ def from_folder(path: str) -> str | None:
 
 def rewrite(readme: str, read: Reader) -> str:
     """The README with both parts written anew; ValueError when a figure or a marker is missing."""
-    for name, content in (("picture", picture(read)), ("results", results(read))):
-        opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, opened, rest = readme.partition(opening)
-        _, closed, after = rest.partition(closing)
-        if not (opened and closed):
-            raise ValueError(f"README.md must hold <!-- {name} --> and, after it, {closing}")
-        readme = f"{before}{opening}{content}{closing}{after}"
-    return readme
+    readme = fill(readme, "picture", picture(read))
+    return fill(readme, "results", results(read))
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """A document with what is between its two markers of a name written anew."""
+    opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, opened, rest = text.partition(opening)
+    _, closed, after = rest.partition(closing)
+    if not (opened and closed):
+        raise ValueError(f"the document must hold <!-- {name} --> and, after it, {closing}")
+    return f"{before}{opening}{content}{closing}{after}"
 
 
 def picture(read: Reader) -> str:
     """The selected model's mistakes."""
-    name = _json(read, "reports/selected.json")["model"]
-    scored = _json(read, f"reports/{name}/metrics.json")
+    name = read_json(read, "reports/selected.json")["model"]
+    scored = read_json(read, f"reports/{name}/metrics.json")
     caption = (
         f"What {name} gets wrong: the most confident of its {scored['num_errors']} mistakes in "
         f"{scored['num_images']:,} test images"
@@ -50,15 +54,15 @@ def picture(read: Reader) -> str:
 
 def results(read: Reader) -> str:
     """A row a candidate, the selected one in bold, and what was timed."""
-    selected, data = _json(read, "reports/selected.json"), _json(read, "reports/data.json")
-    overhead = _json(read, "bench/overhead.json", needed=False)
-    pipeline = _json(read, "bench/pipeline.json", needed=False)
+    selected, data = read_json(read, "reports/selected.json"), read_json(read, "reports/data.json")
+    overhead = read_json(read, "bench/overhead.json", needed=False)
+    pipeline = read_json(read, "bench/pipeline.json", needed=False)
     head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Corrupted"]
     head += ["Validation", "Parameters", "Network, one image", "Training"]
     rows = []
     for candidate in selected["candidates"]:
         name = candidate["name"]
-        scored = _json(read, f"reports/{name}/metrics.json")
+        scored = read_json(read, f"reports/{name}/metrics.json")
         row = [
             name,
             f"{scored['accuracy']:.2%}",
@@ -81,7 +85,31 @@ def results(read: Reader) -> str:
         f"MNIST-C. Trained on {selected['candidates'][0]['trainer']}. "
         f"Selected: {selected['reason']}.",
     ]
+    lines += _outside(selected, read_json(read, "bench/wild.json", needed=False))
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
+
+
+def _outside(selected: dict[str, Any], wild: dict[str, Any]) -> list[str]:
+    """What the selected model made of images that are not of its data set."""
+    if not wild or wild["model"]["run_id"] != selected["run_id"]:
+        return []
+    sets = wild["sets"]
+    digits = [
+        f"{name} {scored['accuracy']:.1%} of {scored['num_digits']}"
+        for name, scored in sets.items()
+        if "accuracy" in scored
+    ]
+    refused = sum(s["refused"] * s["num_digits"] for s in sets.values() if "refused" in s)
+    num = sum(s.get("num_digits", 0) for s in sets.values())
+    others = [
+        f"{scored['others_accepted']:.1%} of {scored['num_others']} letters and signs accepted"
+        for scored in sets.values()
+        if "others_accepted" in scored
+    ]
+    return [
+        f"`{selected['model']}` on what nobody trained on, through HTTP: {', '.join(digits)}; "
+        f"{refused / num:.1%} of them refused; {', '.join(others)}."
+    ]
 
 
 def _timed(overhead: dict[str, Any], pipeline: dict[str, Any]) -> list[str]:
@@ -106,7 +134,7 @@ def _timed(overhead: dict[str, Any], pipeline: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _json(read: Reader, path: str, *, needed: bool = True) -> dict[str, Any]:
+def read_json(read: Reader, path: str, *, needed: bool = True) -> dict[str, Any]:
     text = read(path)
     if text is None:
         if needed:

@@ -101,17 +101,22 @@ def readme_results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("readme_results")
 
 
-def test_the_readme_has_the_figures_of_the_reports(readme_results: ModuleType) -> None:
-    readme = text("README.md")
+@pytest.mark.parametrize(
+    ("document", "command"), [("README.md", "readme_results"), ("docs/model-card.md", "model_card")]
+)
+def test_a_document_has_the_figures_of_the_reports(
+    readme_results: ModuleType, document: str, command: str
+) -> None:
+    written = text(document)
     accepted = []
     # Whoever ran the pipeline has figures of their own in reports/: then those in git are meant.
     for read in (readme_results.from_folder, from_index):
         try:
-            accepted.append(readme_results.rewrite(readme, read))
+            accepted.append(importlib.import_module(command).rewrite(written, read))
         except ValueError:
             continue  # reports/ is not there, or not in git
     assert accepted, "the reports are neither in reports/ nor in git"
-    assert readme in accepted, "run `python bench/readme_results.py`"
+    assert written in accepted, f"run `python bench/{command}.py`"
 
 
 def test_another_accuracy_would_change_the_readme(readme_results: ModuleType) -> None:

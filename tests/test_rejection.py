@@ -31,8 +31,10 @@ def test_familiarity_has_a_floor_and_knows_no_offset(logits: list[float], offset
 def test_what_is_none_of_the_classes_has_an_output_of_its_own() -> None:
     outputs_BK = np.array([[5.0, 1.0, 0.0], [5.0, 1.0, 5.0], [0.0, 0.0, 9.0]])
     familiar_B = familiarity(outputs_BK, num_classes=2)
-    above = 5 + math.log1p(math.exp(-4))
-    assert familiar_B == pytest.approx([above, above - 5, math.log(2) - 9])
+    together = 5 + math.log1p(math.exp(-4))
+    even = math.log(2)
+    expected = [together - 3 + together, together - 3 + together - 5, even + even - 9]
+    assert familiar_B == pytest.approx(expected)
     assert familiarity(outputs_BK + 7, num_classes=2) == pytest.approx(familiar_B)
 
 

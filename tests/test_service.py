@@ -95,6 +95,7 @@ def test_the_model_route_gives_the_lineage_and_the_test_metrics(
 ) -> None:
     content = service.client.get("/model").json()
     assert content.pop("classes") == list(range(10))
+    assert content.pop("released") is False
     assert content == json.loads((packaged.project / "served/lineage.json").read_text())
     assert content["metrics"] == METRICS
 

@@ -116,7 +116,8 @@ def test_a_bundle_gives_the_network_back_that_it_was_made_of(
     session.fit(on_epoch=print)
     session.write_bundle(tmp_path, lineage={})
     frames_BHW = torch.from_numpy(session._data.arrays["val_images"])
-    network = load_network(tmp_path).eval()
+    network, num_outputs = load_network(tmp_path)
+    assert network.eval()(frames_BHW).shape[1] == num_outputs
     torch.testing.assert_close(
         network(frames_BHW), session._learner.trained_network().eval()(frames_BHW)
     )

@@ -20,15 +20,17 @@ BETWEEN_TWO = 0.9
 def familiarity(outputs_BK: NDArray[np.floating[Any]], *, num_classes: int) -> NDArray[np.float64]:
     """How much an image looks like some class (B), the same for outputs that differ by a constant.
 
-    How far the logits of the classes, taken together, are above that of none of them; or above
-    their own mean, where the network has no such output.
+    How far the logits of the classes, taken together, are above their mean; and, where the network
+    has an output for none of them, how far they are above that.
     """
     logits_BK = outputs_BK[:, :num_classes].astype(np.float64)
-    knows_others = outputs_BK.shape[1] > num_classes
-    below_B = outputs_BK[:, num_classes] if knows_others else logits_BK.mean(axis=1)
     highest_B = logits_BK.max(axis=1)
     sum_B: NDArray[np.float64] = np.exp(logits_BK - highest_B[:, None]).sum(axis=1)
-    return np.asarray(highest_B + np.log(sum_B) - below_B)
+    together_B = highest_B + np.log(sum_B)
+    familiar_B = together_B - logits_BK.mean(axis=1)
+    if outputs_BK.shape[1] > num_classes:
+        familiar_B += together_B - outputs_BK[:, num_classes]
+    return np.asarray(familiar_B)
 
 
 def fit_threshold(familiarity_N: NDArray[np.float64], *, refuse: float) -> float:
