@@ -50,12 +50,13 @@ def replay(page: Page, drawing: dict[str, Any]) -> None:
 
 
 def read(page: Page, drawing: dict[str, Any]) -> tuple[str, float]:
-    """What the page reads of a drawing once it rests, and the milliseconds of the last answer."""
+    """The page's best guess at a drawing once it rests, and the milliseconds of the last answer."""
     replay(page, drawing)
     # One question at a time: when the network rests, the answer shown is to the whole drawing.
     page.wait_for_load_state("networkidle")
     expect(page.locator("#latency")).to_contain_text("ms")
-    digit = page.locator("#digit").text_content() or ""
+    # The longest bar: beside it the page shows a question mark for what it does not believe.
+    digit = page.locator("#bars tr.best th").text_content() or ""
     latency = page.locator("#latency").text_content() or ""
     return digit, float(latency.removesuffix(" ms"))
 

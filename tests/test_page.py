@@ -127,7 +127,7 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
             "42, Several digits",
         ),
         ({"reason": "unlike_a_digit"}, "?", "That does not look like a digit", "That does not"),
-        ({"reason": "unsure"}, "?", "Not sure", "Not sure"),
+        ({"reason": "unsure", "digit": 3}, "3?", "Not sure", "3?, Not sure"),
     ],
 )
 def test_what_is_not_one_digit_is_said_so(

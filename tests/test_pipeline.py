@@ -233,6 +233,13 @@ def test_a_value_and_a_choice_in_conf_can_be_set_from_the_command_line(checkout:
         ("src/digits/scores.py", "Scores", "Marks", {"evaluate@mlp", "evaluate@cnn", "select"}),
         ("src/digits/learning/models.py", '"""', '"""Now: ', {"train@mlp", "train@cnn"}),
         ("src/digits/serving/limits.py", '"""', '"""Now: ', {"package"}),
+        ("src/digits/handwriting/pen.py", '"""', '"""Now: ', {"synthesize"}),
+        (
+            "conf/data/small.yaml",
+            "nondigits: 60",
+            "nondigits: 50",
+            {"synthesize", "fetch", "compose"},
+        ),
     ],
 )
 def test_a_change_concerns_the_stages_that_use_it(

@@ -65,7 +65,8 @@ function show(answer) {
   const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
   const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
   const row = answer.row.map((part) => part.digit).join("");
-  const read = answer.accepted ? `${answer.digit}` : row || "?";
+  const doubtful = answer.reason === "unsure" ? `${answer.digit}?` : "?";
+  const read = answer.accepted ? `${answer.digit}` : row || doubtful;
   $("digit").textContent = read;
   $("verdict").textContent = verdict;
   bars(answer.probabilities);
