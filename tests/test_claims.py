@@ -30,7 +30,7 @@ def test_the_default_reads_corrupted_digits_and_knows_how_sure_it_may_be() -> No
 
 
 def test_the_default_reads_what_people_draw_scan_and_photograph() -> None:
-    """By `make wild`, with the packaged model; letters and signs: 8 % is the aim, not reached yet."""
+    """By `make wild`, with the packaged model; of letters and signs 8 % is the aim, not reached."""
     wild = figures("bench/wild.json")
     assert wild["model"]["run_id"] == figures("reports/selected.json")["run_id"]
     sets = wild["sets"]
