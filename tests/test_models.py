@@ -35,7 +35,9 @@ def test_a_model_has_the_parameters_that_its_file_claims_and_answers_any_batch(
     assert Network(body, mean=0.1, std=0.3).eval()(frames(3, size=28)).shape == (3, 7)
     text = (CONF / f"{name}.yaml").read_text()
     ((claimed, size),) = re.findall(r"^# ([\d,]+) parameters(?: on (\d+)x\d+ pixels)?", text, re.M)
-    body = make_body(config["model"], image_size=int(size or 28), num_outputs=10)
+    # One output more where it learns what is no digit.
+    num_outputs = 10 + (config["synthetic"]["nondigits"] > 0)
+    body = make_body(config["model"], image_size=int(size or 28), num_outputs=num_outputs)
     assert f"{num_parameters(body):,}" == claimed
 
 

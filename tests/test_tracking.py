@@ -69,7 +69,8 @@ def test_every_resolved_setting_is_a_parameter(trained: Project, run: Any) -> No
         if yaml.safe_load(path.read_text())["out"] == "trained"
     ]
     content = yaml.safe_load(hydra_file.read_text())
-    del content["data"]  # of which data.json says more
+    # Of the data set data.json says more; what is drawn for it is resolved.
+    content["synthetic"]["drawn"] = content.pop("data")["synthetic"]
     composed = tracking.flatten(content)
     # Where the result is written does not shape it, and `seed` is read from params.yaml.
     expected = {key for key in composed if key not in ("out", "resume")}
@@ -96,7 +97,7 @@ def test_each_epoch_has_its_metrics_as_in_the_history_file(
 def test_what_the_bundle_scored_on_validation_is_a_metric(trained: Project, run: Any) -> None:
     meta = json.loads(trained.bundle("trained")["model.json"])
     assert run.data.metrics["bundle/val_accuracy"] == meta["validation"]["accuracy"]
-    assert run.data.metrics["bundle/num_parameters"] == meta["num_parameters"] == 2130
+    assert run.data.metrics["bundle/num_parameters"] == meta["num_parameters"] == 2203
     assert run.data.metrics["bundle/temperature"] == meta["calibration"]["temperature"]
 
 
@@ -153,13 +154,13 @@ def test_the_logged_model_answers_batches_of_any_size_as_the_bundle_does(
         model = mlflow.pyfunc.load_model(str(model_folder))
     signature = model.metadata.signature
     assert str(signature.inputs.inputs[0]) == "'frames': Tensor('uint8', (-1, 28, 28))"
-    assert str(signature.outputs.inputs[0]) == ("'logits': Tensor('float32', (-1, 10))")
+    assert str(signature.outputs.inputs[0]) == ("'logits': Tensor('float32', (-1, 11))")
     predictor = Predictor.open(trained.folder / "trained/bundle")
     frames_BHW, _ = drawn_set(10, seed=7)
     for num in (1, 5):
         answer = model.predict({"frames": frames_BHW[:num]})["logits"]
-        assert answer.shape == (num, 10)
-        np.testing.assert_allclose(answer, predictor.logits(frames_BHW[:num]), atol=1e-5)
+        assert answer.shape == (num, 11)
+        np.testing.assert_allclose(answer, predictor.outputs(frames_BHW[:num]), atol=1e-5)
 
 
 def test_no_file_anywhere_is_a_pickle(trained: Project, model_folder: Path) -> None:

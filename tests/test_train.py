@@ -35,10 +35,10 @@ def test_a_training_from_a_cold_start_says_a_line_an_epoch_and_one_at_the_end(
         "training.epochs or a smaller training.batch_size"
     ]
     opening, first, second, result = done.stdout.splitlines()
-    assert opening.startswith("cnn: 2,130 parameters, 640 images, 2 epochs of 40 steps on cpu ")
+    assert opening.startswith("cnn: 2,203 parameters, 640 images, 2 epochs of 40 steps on cpu ")
     assert first.startswith("cnn epoch 1/2  loss ")
     assert second.startswith("cnn epoch 2/2  loss ")
-    assert result.startswith("cnn: 2,130 parameters, validation ")
+    assert result.startswith("cnn: 2,203 parameters, validation ")
     assert project.run_id("cold") in result
 
 

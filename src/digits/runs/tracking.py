@@ -173,10 +173,11 @@ class Run:
 
         _, height, width = example_BHW.shape
         model = onnx.load(bundle / "model.onnx")
-        num_classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+        # The classes, and one more where the network knows what is none of them.
+        num_outputs = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
         signature = ModelSignature(
             Schema([TensorSpec(np.dtype(np.uint8), (-1, height, width), "frames")]),
-            Schema([TensorSpec(np.dtype(np.float32), (-1, num_classes), "logits")]),
+            Schema([TensorSpec(np.dtype(np.float32), (-1, num_outputs), "logits")]),
         )
         with talking_to_server():
             mlflow.onnx.log_model(
