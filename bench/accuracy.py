@@ -48,7 +48,8 @@ on the training images but for those held out for validation (5,000 of MNIST's 6
 images (10,000) are read when a training is over and choose nothing. The halves of MNIST's test
 images come from different writers. Corrupted is the mean over the fifteen corruptions of MNIST-C.
 `simple_mlp` reads the 8x8 digits of scikit-learn (360 test images, the same hands in both parts).
-What is reported elsewhere was mostly chosen on the test images.
+What is reported elsewhere was mostly chosen on the test images. A row is of the commit in its last
+column, and the model is what its file in conf/model/ was then.
 
 {table}
 """
@@ -59,6 +60,8 @@ ABLATIONS = [
     "cnn augment=patches",
     "cnn augment=none",
     "cnn augment.patches.until=1",
+    "cnn synthetic=none",
+    "cnn synthetic.nondigits=0",
     "cnn model.network.norm=batch",
     "cnn model.network.norm=none",
     "cnn training.label_smoothing=0",
@@ -71,7 +74,7 @@ ABLATIONS = [
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line a model, mean ± sample standard deviation over its seeds."""
     head = ["Model", "Parameters", "Test accuracy, %", "n", "First half", "Second half"]
-    head += ["Validation", "Corrupted", "ECE", "Reported elsewhere"]
+    head += ["Validation", "Corrupted", "ECE", "Reported elsewhere", "Commit"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     by_model: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -81,7 +84,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells = [name, f"{some[0]['num_parameters']:,}", spread(some, "accuracy"), str(len(some))]
         cells += [spread(some, key) for key in ("first_half", "second_half", "val_accuracy")]
         cells += [spread(some, "mean_corrupted_accuracy", digits=1), spread(some, "ece")]
-        lines.append(f"| {' | '.join([*cells, REPORTED.get(name, '-')])} |")
+        commits = ", ".join(dict.fromkeys(row["commit"][:7] for row in some))
+        lines.append(f"| {' | '.join([*cells, REPORTED.get(name, '-'), commits])} |")
     return "\n".join(lines)
 
 
