@@ -9,6 +9,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # BentoML and MLflow would report their use to their makers.
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
+# Nor does `make ui` need the eight processes in which MLflow's server would run jobs.
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
 .PHONY: help repro serve ui sweep release wild test check lock clean
