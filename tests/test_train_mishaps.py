@@ -27,6 +27,9 @@ from training_fixtures import (
     stored_run,
 )
 
+# One server and one first training for all of them.
+pytestmark = pytest.mark.xdist_group("mishaps")
+
 
 @dataclass
 class Server:

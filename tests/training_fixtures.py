@@ -43,7 +43,7 @@ TINY = (
     "training.batch_size=16",
     "seed=1",
 )
-PATIENCE_S = 90
+PATIENCE_S = 180
 forked = multiprocessing.get_context("forkserver")
 
 
