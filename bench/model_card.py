@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from digits.files import replacing
-from readme_results import Reader, fill, from_folder, read_json
+from readme_results import Reader, fill, from_folder, read_json, table
 
 CARD = Path("docs/model-card.md")
 
@@ -27,7 +27,7 @@ def figures(read: Reader) -> str:
     scored = read_json(read, f"reports/{name}/metrics.json")
     parts = [
         f"Model `{name}`, {scored['num_parameters']:,} parameters, run `{selected['run_id']}`, "
-        f"commit `{selected['git_commit'][:7]}`.",
+        f"commit `{selected['git_commit']}`.",
         _test(scored),
     ]
     wild = read_json(read, "bench/wild.json", needed=False)
@@ -49,7 +49,7 @@ def _test(scored: dict[str, Any]) -> str:
             ["Drawn handwriting read right", f"{scored['handwriting_accuracy']:.1%}"],
             ["Drawn non-digits accepted", f"{scored['nondigits_accepted_share']:.1%}"],
         ]
-    return _table([f"On {scored['num_images']:,} test images", ""], rows)
+    return table([f"On {scored['num_images']:,} test images", ""], rows)
 
 
 def _outside(sets: dict[str, Any]) -> str:
@@ -62,12 +62,7 @@ def _outside(sets: dict[str, Any]) -> str:
         if "others_accepted" in row:
             rows.append([name, f"{row['num_others']}", "", "", "", f"{row['others_accepted']:.1%}"])
     head = ["Outside MNIST", "Images", "Read right", "95 % interval", "Refused", "Accepted"]
-    return _table(head, rows)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in table)
+    return table(head, rows)
 
 
 def main() -> None:

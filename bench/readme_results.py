@@ -75,8 +75,7 @@ def results(read: Reader) -> str:
         ]
         row.append(f"{candidate['train_s']:.0f} s")
         rows.append([f"**{cell}**" for cell in row] if name == selected["model"] else row)
-    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    lines = [f"| {' | '.join(row)} |" for row in table]
+    lines = [table(head, rows)]
     stand_in = f", a stand-in for {data['requested']}" if data["fallback"] else ""
     lines += [
         "",
@@ -87,6 +86,12 @@ def results(read: Reader) -> str:
     ]
     lines += _outside(selected, read_json(read, "bench/wild.json", needed=False))
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, its first column to the left and the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _outside(selected: dict[str, Any], wild: dict[str, Any]) -> list[str]:
