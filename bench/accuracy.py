@@ -84,7 +84,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells = [name, f"{some[0]['num_parameters']:,}", spread(some, "accuracy"), str(len(some))]
         cells += [spread(some, key) for key in ("first_half", "second_half", "val_accuracy")]
         cells += [spread(some, "mean_corrupted_accuracy", digits=1), spread(some, "ece")]
-        commits = ", ".join(dict.fromkeys(row["commit"][:7] for row in some))
+        commits = ", ".join(dict.fromkeys((row["commit"] or "none")[:7] for row in some))
         lines.append(f"| {' | '.join([*cells, REPORTED.get(name, '-'), commits])} |")
     return "\n".join(lines)
 

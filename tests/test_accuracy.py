@@ -19,7 +19,8 @@ MODELS = ["linear training.epochs=1", "linear training.epochs=2"]
 def row(model: str, seed: int, share: float) -> dict[str, Any]:
     keys = ("first_half", "second_half", "val_accuracy", "mean_corrupted_accuracy", "ece")
     scores = dict.fromkeys(keys, 0.5)
-    return {"name": model, "seed": seed, "accuracy": share, "num_parameters": 7850, **scores}
+    facts = {"name": model, "seed": seed, "num_parameters": 7850, "commit": "0123456789"}
+    return {**facts, "accuracy": share, **scores}
 
 
 def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -> None:
@@ -27,6 +28,7 @@ def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -
     *_, linear, mlp = accuracy.table(rows).splitlines()
     assert linear.startswith("| linear | 7,850 | 90.00 | 1 |")
     assert mlp.startswith("| mlp | 7,850 | 98.50 ± 0.71 | 2 | 50.00 ± 0.00 |")
+    assert mlp.endswith("| 0123456 |")
 
 
 def test_every_ablation_is_a_training_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,12 @@ def test_a_second_training_of_the_same_configuration_at_the_same_time_is_refused
 ) -> None:
     before = checkpoints(trained)
     first = trained.train(*TINY, "seed=5", "out=first").reached("epoch 1/4")
+    first.send(signal.SIGSTOP)  # so that it is not over before the second one begins
     second = trained.train(*TINY, "seed=5", "out=second")
-    assert second.ended() == 1
+    try:
+        assert second.ended() == 1
+    finally:
+        first.send(signal.SIGCONT)
     assert second.complaint().startswith("train: exactly this configuration is being trained alre")
     assert first.ended() == 0, first.said()
     assert trained.bundle("second") == {}

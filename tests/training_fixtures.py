@@ -70,9 +70,12 @@ class Training:
             time.sleep(0.005)
         return self
 
-    def signalled(self, number: int) -> int:
+    def send(self, number: int) -> None:
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
+
+    def signalled(self, number: int) -> int:
+        self.send(number)
         return self.ended()
 
     def said(self) -> str:
