@@ -73,7 +73,12 @@ class Knowing(Predictor):
     def answers(self, frames_BHW: NDArrayU8) -> list[dict[str, object]]:
         accepted = self.accepts(frames_BHW)
         return [
-            {"digit": int(frame[0, 0]) % 10, "confidence": 0.9, "accepted": bool(fine)}
+            {
+                "digit": int(frame[0, 0]) % 10,
+                "confidence": 0.9,
+                "accepted": bool(fine),
+                "reason": None if fine else "unsure",
+            }
             for frame, fine in zip(frames_BHW, accepted, strict=True)
         ]
 
@@ -91,10 +96,10 @@ ROW = (grey(104), grey(102))
 @pytest.mark.parametrize(
     ("frames", "read"),
     [
-        pytest.param(Frames(grey(104)), [], id="one digit"),
-        pytest.param(Frames(grey(104), ROW, grey(7)), [4, 2], id="each a digit, together none"),
-        pytest.param(Frames(grey(104), ROW, grey(107)), [], id="together a digit: it was broken"),
-        pytest.param(Frames(grey(104), (*ROW, grey(3)), grey(7)), [], id="a part is no digit"),
+        pytest.param(Frames(grey(104), 50), [], id="one digit"),
+        pytest.param(Frames(grey(104), 50, ROW, grey(7)), [4, 2], id="all together are none"),
+        pytest.param(Frames(grey(104), 50, ROW, grey(107)), [], id="a broken one"),
+        pytest.param(Frames(grey(104), 50, (*ROW, grey(3)), grey(7)), [], id="a part is none"),
     ],
 )
 def test_a_row_is_one_where_each_part_is_a_digit_and_all_together_are_not(
@@ -104,4 +109,27 @@ def test_a_row_is_one_where_each_part_is_a_digit_and_all_together_are_not(
     assert [part["digit"] for part in found["row"]] == read
     assert found["digit"] == 4
     assert found["accepted"] == (not read)
-    assert found.get("reason") == ("several" if read else None)
+    assert found["reason"] == ("several" if read else None)
+
+
+@pytest.mark.parametrize(
+    ("frame", "side", "reason"),
+    [
+        (grey(7), 9, "too_small"),
+        (grey(7), 10, "unsure"),
+        (grey(104), 9, None),
+        (grey(7), 0, "unsure"),
+    ],
+)
+def test_what_is_refused_and_has_few_pixels_is_too_small(
+    frame: NDArrayU8, side: int, reason: str | None
+) -> None:
+    (found,) = reader.answer(Knowing(), [Frames(frame, side)])
+    assert found["reason"] == reason
+
+
+@pytest.mark.parametrize("side", [9, 40])
+def test_the_size_of_the_ink_is_told(side: int) -> None:
+    sheet = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(sheet).rectangle((90, 90, 92, 90 + side - 1), fill=0)
+    assert normalize_row(sheet).side == side

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from digits.handwriting.pen import FINE, HEIGHT, SIDE, any_glyph, draw, draw_digit
-from digits.handwriting.templates import Glyph, Stroke
+from digits.handwriting.templates import SIGNS, Glyph, Stroke
 
 # Letters and signs that nobody takes for a digit, in print or by hand.
 LETTERS = (
     "ABCDEFGHJKLMNPRTUVWXYacdefhkmnprtuvwxy"
-    "ΓΔΘΞΠΣΦΨΩαβγεζηθκμνξπρτφχψω"
+    "ΓΔΘΞΠΣΦΨΩαγεζηθκμνξπρτφχψω"
     "ДЖИЙКПФЦШЩЫЭЮЯвгджийклмнптфцшщъыюя"
     "@#$%&*+=?!<>{}[]~"
 )
@@ -43,8 +43,8 @@ def invented_sign(rng: Generator) -> Image.Image:
     return draw(glyph, rng)
 
 
-def letter(rng: Generator) -> Image.Image:
-    """A printed letter or sign, full or in outline, slanted and turned a little."""
+def printed_letter(rng: Generator) -> Image.Image:
+    """A printed letter or sign, full, in outline or fading, slanted and turned a little."""
     from matplotlib import get_data_path
 
     character = LETTERS[rng.integers(len(LETTERS))]
@@ -61,12 +61,20 @@ def letter(rng: Generator) -> Image.Image:
         font=font,
         anchor="mm",
     )
+    if rng.random() < 0.2:
+        fade = Image.linear_gradient("L").rotate(float(rng.uniform(0, 360))).resize(sheet.size)
+        sheet = ImageChops.multiply(sheet, fade)
     slant, turn = rng.normal(0, 0.15), rng.normal(0, 5)
     # A point's place on the printed sheet, from its place on the slanted one.
     sheared = sheet.transform(
         sheet.size, Image.Transform.AFFINE, (1, slant, -slant * middle, 0, 1, 0)
     )
     return sheared.rotate(turn, Image.Resampling.BILINEAR).reduce(FINE)
+
+
+def written_letter(rng: Generator) -> Image.Image:
+    """A letter or sign written by hand."""
+    return draw(SIGNS[rng.integers(len(SIGNS))], rng)
 
 
 def digits_in_a_row(rng: Generator) -> Image.Image:
@@ -94,9 +102,10 @@ def halves_of_digits(rng: Generator) -> Image.Image:
 
 
 KINDS: dict[Callable[[Generator], Image.Image], float] = {  # and how common each is
-    scribble: 0.2,
-    invented_sign: 0.3,
-    letter: 0.3,
+    scribble: 0.15,
+    invented_sign: 0.2,
+    printed_letter: 0.25,
+    written_letter: 0.2,
     digits_in_a_row: 0.1,
     digits_overlaid: 0.05,
     halves_of_digits: 0.05,

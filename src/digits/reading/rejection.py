@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Reason = Literal["blank", "several", "unsure", "unlike_a_digit"]
+Reason = Literal["blank", "several", "too_small", "unsure", "unlike_a_digit"]
 # Two classes that have this much between them: the model hesitates and knows between which.
 BETWEEN_TWO = 0.9
 

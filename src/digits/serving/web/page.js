@@ -29,6 +29,7 @@ function changed() {
 const REASONS = {
   blank: "No ink found",
   several: "Several digits, read one by one",
+  too_small: "Too small to tell: go nearer, or draw it larger",
   unsure: "Not sure",
   unlike_a_digit: "That does not look like a digit",
 };
