@@ -42,7 +42,7 @@ wild: $(READY) ## read a folder of labelled images through the service: make wil
 	@python bench/wild.py $(FOLDER)
 
 test: $(READY) ## run the tests
-	@pytest -n auto --maxprocesses 4 --dist loadgroup
+	@pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 check: $(READY) ## lint, check types, and check that imports run downward
 	@ruff check

@@ -14,20 +14,34 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from training_fixtures import PRELOADED, TINY, Project, forked, make_project
+from training_fixtures import TINY, Project, make_project
+
+# Their fixtures are made once for all modules; one that each module imports would not be.
+pytest_plugins = ("serving_fixtures", "bench_fixtures")
 
 
+# What takes minutes is begun first, so that none of it is left to one process at the end: by the
+# module, or by the fixture that it shares with other modules.
+LONGEST = ("test_pipeline", "project", "packaged")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Keep the tests of a module in one process, and those that share what takes long to make."""
+    """Keep the tests of a module in one process, and modules that share what takes long to make."""
+    groups = {item.module: item.module.__name__ for item in items}
     for item in items:
-        shared = [name for name in ("project", "packaged") if name in item.fixturenames]
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.module.__name__))
+        for name in LONGEST:
+            if name in item.fixturenames:
+                groups[item.module] = name
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item.module]))
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(groups[item.module], len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
 def forkserver() -> None:
     """Begin to load what trainings need, in the background."""
-    forked.set_forkserver_preload(PRELOADED)
     multiprocessing.forkserver.ensure_running()
 
 

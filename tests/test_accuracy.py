@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 
 import accuracy
-import bench_fixtures
 from digits import configuration
 from training_fixtures import Project
-
-bench_project = bench_fixtures.bench_project
 
 MODELS = ["linear training.epochs=1", "linear training.epochs=2"]
 

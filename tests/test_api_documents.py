@@ -10,13 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import serving_fixtures
 from serving_fixtures import Service
 from test_documents import ROOT, blocks
-
-packaged = serving_fixtures.packaged
-bento_python = serving_fixtures.bento_python
-service = serving_fixtures.service
 
 ADDRESS = "127.0.0.1:3000"
 CURLS = [

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import serving_fixtures
 from digits.package import pinned_requirements
 from digits.serving.served import content_tag
 from serving_fixtures import (
@@ -22,8 +21,6 @@ from serving_fixtures import (
     serve,
     write_bundle,
 )
-
-packaged = serving_fixtures.packaged
 
 
 def test_the_served_folder_says_which_run_and_data_the_model_comes_from(packaged: Packaged) -> None:

@@ -13,17 +13,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-import serving_fixtures
 from digits.serving.access import TOKENS
 from page import ARGUMENTS, BROWSERS
 from serving_fixtures import PIXEL, SAMPLES, SELECTED, Packaged, Service, drawing, serve
 
-packaged = serving_fixtures.packaged
-bento_python = serving_fixtures.bento_python
-service = serving_fixtures.service
-
-# One service and one browser for all of them.
-pytestmark = pytest.mark.xdist_group("page")
 # A seven with a bar, in shares of the paper.
 SEVEN = [[(0.25, 0.25), (0.7, 0.25), (0.45, 0.8)], [(0.4, 0.5), (0.7, 0.5)]]
 

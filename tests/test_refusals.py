@@ -16,15 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.requests import Request
 
-import serving_fixtures
 from digits.reading.normalize import MAX_PIXELS
 from digits.serving import limits
 from digits.serving.uploads import Refused, expect_pixels_within_limit, receive_images
 from serving_fixtures import Service, drawing
-
-packaged = serving_fixtures.packaged
-bento_python = serving_fixtures.bento_python
-service = serving_fixtures.service
 
 
 def multipart(*parts: tuple[str, str | None, bytes], boundary: str = "cut") -> dict[str, Any]:

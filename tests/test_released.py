@@ -14,8 +14,6 @@ from digits.serving.served import BUNDLE_FILES, content_tag
 from serving_fixtures import ROOT, Packaged, drawing, serve
 from test_documents import from_index
 
-packaged = serving_fixtures.packaged
-
 
 def test_the_released_model_is_whole_and_small_and_has_the_committed_figures() -> None:
     folder = ROOT / RELEASED

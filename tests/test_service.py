@@ -14,16 +14,11 @@ import pytest
 from PIL import Image
 
 import digits.serving
-import serving_fixtures
 from digits.reading.normalize import read_frame
 from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
 from digits.serving.app import build_app, open_model
 from serving_fixtures import METRICS, SAMPLES, SELECTED, Packaged, Service, drawing, write_bundle
-
-packaged = serving_fixtures.packaged
-bento_python = serving_fixtures.bento_python
-service = serving_fixtures.service
 
 
 def test_the_service_needs_neither_digits_nor_torch_to_be_installed(

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 import serving
-import serving_fixtures
 from serving_fixtures import Packaged, Service
-
-packaged = serving_fixtures.packaged
-bento_python = serving_fixtures.bento_python
-service = serving_fixtures.service
 
 # MLflow would know more of a type than ONNX Runtime's function says.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")

@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-import bench_fixtures
 import time_to_accuracy
 import trainings
 from training_fixtures import Project
-
-bench_project = bench_fixtures.bench_project
 
 
 def example(*accuracies: float, epochs_s: list[float]) -> dict[str, Any]:

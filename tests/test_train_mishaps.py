@@ -27,9 +27,6 @@ from training_fixtures import (
     stored_run,
 )
 
-# One server and one first training for all of them.
-pytestmark = pytest.mark.xdist_group("mishaps")
-
 
 @dataclass
 class Server:

@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import serving_fixtures
 import wild
 from serving_fixtures import Packaged, Service, drawing
-
-packaged = serving_fixtures.packaged
-bento_python = serving_fixtures.bento_python
-service = serving_fixtures.service
 
 
 def answer(digit: int, *, accepted: bool = True) -> dict[str, object]:

@@ -43,8 +43,9 @@ TINY = (
     "training.batch_size=16",
     "seed=1",
 )
-PATIENCE_S = 180
+PATIENCE_S = 120
 forked = multiprocessing.get_context("forkserver")
+forked.set_forkserver_preload(PRELOADED)
 
 
 @dataclass
