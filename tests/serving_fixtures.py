@@ -39,25 +39,29 @@ SELECTED = {
     "version": 3,
     "run_id": "0123456789abcdef",
     "git_commit": "fedcba9876543210",
-    "reason": "the only one",
+    "reason": "the better one",
+    "candidates": [{"name": "small"}, {"name": "tiny"}],
 }
+# The other candidate, which reads smaller frames.
+SMALL_SIZE = 8
+SMALL_RUN = {"run_id": "02468ace", "git_commit": "fdb97531"}
 
 
-def write_bundle(folder: Path, *, seed: int) -> None:
-    """A bundle with a linear model of random weights: 28x28 uint8 frames in, 10 logits out."""
-    weights = np.random.default_rng(seed).normal(size=(784, 10)).astype(np.float32) / 2000
+def write_bundle(folder: Path, *, seed: int, size: int = 28, name: str = "tiny") -> None:
+    """A bundle with a linear model of random weights: uint8 frames in, 10 logits out."""
+    weights = np.random.default_rng(seed).normal(size=(size**2, 10)).astype(np.float32) / 2000
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["frames"], ["floats"], to=TensorProto.FLOAT),
             helper.make_node("Reshape", ["floats", "shape"], ["rows"]),
             helper.make_node("Gemm", ["rows", "weights"], ["logits"]),
         ],
-        "tiny",
-        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["B", 28, 28])],
+        name,
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["B", size, size])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", 10])],
         [
             numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(np.array([-1, 784]), "shape"),
+            numpy_helper.from_array(np.array([-1, size**2]), "shape"),
         ],
     )
     opset = [helper.make_opsetid("", 17)]
@@ -66,9 +70,9 @@ def write_bundle(folder: Path, *, seed: int) -> None:
     lineage = {"data_digest": f"sha256:{seed:064x}", "dataset": "mnist", "fallback": False}
     meta = {
         "format": FORMAT,
-        "name": "tiny",
+        "name": name,
         "classes": list(range(10)),
-        "input": {"size": 28, "mean": 0.13, "std": 0.31},
+        "input": {"size": size, "mean": 0.13, "std": 0.31},
         "calibration": {"temperature": 1.5},
         "rejection": {"threshold": 0.0, "refused": 0.0},
         "validation": {"accuracy": 0.9, "num": 10},
@@ -79,7 +83,7 @@ def write_bundle(folder: Path, *, seed: int) -> None:
 
 def make_project(folder: Path, *, seed: int = 0) -> Path:
     """A project as it is before `package`: the code, a bundle, its metrics, and the selection."""
-    for path in ("bentofile.yaml", "README.md", "src/digits"):
+    for path in ("bentofile.yaml", "README.md", "params.yaml", "src/digits"):
         source, target = ROOT / path, folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -87,6 +91,8 @@ def make_project(folder: Path, *, seed: int = 0) -> Path:
         else:
             shutil.copyfile(source, target)
     write_bundle(folder / "models/tiny/bundle", seed=seed)
+    write_bundle(folder / "models/small/bundle", seed=seed, size=SMALL_SIZE, name="small")
+    (folder / "models/small/run.json").write_text(json.dumps(SMALL_RUN))
     (folder / "reports/tiny").mkdir(parents=True)
     (folder / "reports/tiny/metrics.json").write_text(json.dumps(METRICS))
     (folder / "reports/tiny/samples.json").write_text(json.dumps({"samples": SAMPLES}))

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving.access import HEADERS, TOKENS, read_tokens
 from digits.serving.app import build_app, open_model
+from digits.serving.models import Model
 from serving_fixtures import write_bundle
 
 
@@ -18,7 +19,7 @@ def app(tmp_path: Path) -> Starlette:
     write_bundle(tmp_path, seed=0)
     app = build_app()
     lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
-    open_model(app, predictor=Predictor.open(tmp_path), lineage=lineage)
+    open_model(app, Model(Predictor.open(tmp_path), lineage))
     return app
 
 

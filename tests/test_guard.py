@@ -10,6 +10,7 @@ import pytest
 from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
 from digits.serving.app import build_app, open_model
+from digits.serving.models import Model
 from serving_fixtures import write_bundle
 
 
@@ -20,7 +21,7 @@ def test_too_many_requests_at_once_are_told_to_come_back_and_then_answered(
     write_bundle(tmp_path, seed=0)
     app = build_app()
     lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
-    open_model(app, predictor=Predictor.open(tmp_path), lineage=lineage)
+    open_model(app, Model(Predictor.open(tmp_path), lineage))
     headers = {"Content-Type": "application/octet-stream"}
 
     async def ask() -> tuple[httpx.Response, list[httpx.Response], httpx.Response]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,7 @@ from serving_fixtures import (
     METRICS,
     ROOT,
     SELECTED,
+    SMALL_RUN,
     Packaged,
     environment,
     make_project,
@@ -35,9 +37,36 @@ def test_the_served_model_is_the_bundle_without_its_weights(packaged: Packaged) 
     served = packaged.project / "served"
     names = {path.name for path in served.iterdir()}
     bundle = {"model.onnx", "model.json"}
-    assert names == bundle | {"lineage.json", "samples.json", "requirements.txt"}
+    assert names == bundle | {"lineage.json", "samples.json", "requirements.txt", "others"}
     for name in ("model.onnx", "model.json"):
         assert (served / name).read_bytes() == (packaged.bundle / name).read_bytes()
+
+
+def test_the_other_candidates_are_packaged_beside_it(packaged: Packaged) -> None:
+    (small,) = (packaged.project / "served/others").iterdir()
+    assert small.name == "small"
+    lineage = json.loads((small / "lineage.json").read_text())
+    data = {"data_digest": f"sha256:{0:064x}", "dataset": "mnist", "fallback": False}
+    # It was neither registered nor, here, evaluated.
+    unknown = {"tag": None, "version": None, "metrics": {}}
+    assert lineage == {"name": "small", **SMALL_RUN, **data, **unknown}
+    for name in ("model.onnx", "model.json"):
+        made = packaged.project / "models/small/bundle" / name
+        assert (small / name).read_bytes() == made.read_bytes()
+
+
+def test_models_trained_by_hand_are_packaged_to_compare_where_params_name_them(
+    tmp_path: Path,
+) -> None:
+    project = make_project(tmp_path / "project")
+    shutil.copytree(project / "models/small", project / "models/mine")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump({**params, "compare": ["mine", "tiny"]}))
+    result = package(project, home=tmp_path / "home")
+    assert result.returncode == 0, result.stderr
+    others = project / "served/others"
+    assert {path.name for path in others.iterdir()} == {"mine", "small"}
+    assert json.loads((others / "mine/lineage.json").read_text())["name"] == "mine"
 
 
 def test_packaging_again_gives_the_same_served_folder_and_stores_the_model_once(
@@ -48,7 +77,7 @@ def test_packaging_again_gives_the_same_served_folder_and_stores_the_model_once(
     for _ in range(2):
         result = package(project, home=home)
         assert result.returncode == 0, result.stderr
-        files = sorted((project / "served").iterdir())
+        files = sorted(path for path in (project / "served").rglob("*") if path.is_file())
         contents.append([(file.name, file.read_bytes()) for file in files])
     assert contents[0] == contents[1]
     assert len(list((home / "models/digits").glob("*/model.onnx"))) == 1
@@ -180,7 +209,7 @@ def test_a_served_folder_that_is_not_its_own_digest_is_refused(
 ) -> None:
     project = make_project(tmp_path / "project")
     (project / "served").mkdir()
-    for file in (packaged.project / "served").iterdir():
+    for file in (packaged.project / "served").glob("*.*"):
         (project / "served" / file.name).write_bytes(file.read_bytes())
     write_bundle(project / "served", seed=7)
     result = run(sys.executable, "-m", "bentoml", "serve", cwd=project, home=tmp_path / "home")

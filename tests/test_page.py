@@ -15,7 +15,17 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from digits.serving.access import TOKENS
 from page import ARGUMENTS, BROWSERS
-from serving_fixtures import PIXEL, SAMPLES, SELECTED, Packaged, Service, drawing, serve
+from serving_fixtures import (
+    PIXEL,
+    SAMPLES,
+    SELECTED,
+    SMALL_RUN,
+    SMALL_SIZE,
+    Packaged,
+    Service,
+    drawing,
+    serve,
+)
 
 # A seven with a bar, in shares of the paper.
 SEVEN = [[(0.25, 0.25), (0.7, 0.25), (0.45, 0.8)], [(0.4, 0.5), (0.7, 0.5)]]
@@ -96,7 +106,7 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
     digit = page.locator("#digit").text_content()
     assert digit in list("0123456789")
     assert page.locator("#bars tr.best th").text_content() == digit
-    shares = page.locator("#bars td:last-child").all_text_contents()
+    shares = page.locator("#bars .share:not(.second)").all_text_contents()
     assert sum(float(share.rstrip(" %")) for share in shares) == pytest.approx(100, abs=0.6)
     assert max(seen(page)) == 255
     assert len(seen(page)) == 28 * 28 * 4
@@ -238,6 +248,30 @@ def test_samples_right_and_wrong_can_be_tried(page: Page) -> None:
     assert [sample["png"] for sample in SAMPLES] == [PIXEL, PIXEL]
 
 
+def test_another_model_answers_beside_the_selected_one(page: Page) -> None:
+    for name in ("#other-digit", "#other-seen", "#other-run"):
+        expect(page.locator(name)).to_be_hidden()
+    draw(page, SEVEN)
+    page.locator("#other").select_option("small")
+    expect(page.locator("#other-verdict")).to_contain_text("% sure")
+    expect(page.locator("#name-0")).to_have_text("tiny")
+    expect(page.locator("#name-1")).to_have_text("small")
+    expect(page.locator("#other-run")).to_have_text(SMALL_RUN["run_id"])
+    expect(page.locator("#other-accuracy")).to_have_text("not evaluated")
+    # It sees the drawing in its own way, and both are shown.
+    expect(page.locator("#other-size")).to_have_text(f"{SMALL_SIZE}×{SMALL_SIZE}")  # noqa: RUF001
+    expect(page.locator("#size")).to_have_text("28×28")  # noqa: RUF001
+    for shares in ("#bars .share:not(.second)", "#bars .share.second"):
+        texts = page.locator(shares).all_text_contents()
+        assert sum(float(text.rstrip(" %")) for text in texts) == pytest.approx(100, abs=0.6)
+    expect(page.locator("#spoken")).to_contain_text(". small: ")
+    page.locator("#clear").click()
+    expect(page.locator("#other-digit")).to_have_text("?")
+    page.locator("#other").select_option("")
+    for name in ("#other-digit", "#other-seen", "#other-run"):
+        expect(page.locator(name)).to_be_hidden()
+
+
 def test_it_fits_a_phone_in_the_dark(browser: Browser, service: Service) -> None:
     with browser.new_context(
         viewport={"width": 360, "height": 740},
@@ -296,6 +330,8 @@ def test_axe_finds_nothing_against_wcag(page: Page, scheme: Any) -> None:
     draw(page, SEVEN)
     expect(page.locator("#verdict")).to_contain_text("% sure")
     page.evaluate("document.getElementById('login').hidden = false")
+    page.locator("#other").select_option("small")
+    expect(page.locator("#other-verdict")).to_contain_text("% sure")
     assert violations() == []
 
 

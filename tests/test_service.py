@@ -18,7 +18,18 @@ from digits.reading.normalize import read_frame
 from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
 from digits.serving.app import build_app, open_model
-from serving_fixtures import METRICS, SAMPLES, SELECTED, Packaged, Service, drawing, write_bundle
+from digits.serving.models import Model
+from serving_fixtures import (
+    METRICS,
+    SAMPLES,
+    SELECTED,
+    SMALL_RUN,
+    SMALL_SIZE,
+    Packaged,
+    Service,
+    drawing,
+    write_bundle,
+)
 
 
 def test_the_service_needs_neither_digits_nor_torch_to_be_installed(
@@ -91,8 +102,35 @@ def test_the_model_route_gives_the_lineage_and_the_test_metrics(
     content = service.client.get("/model").json()
     assert content.pop("classes") == list(range(10))
     assert content.pop("released") is False
+    assert content.pop("models") == ["tiny", "small"]
     assert content == json.loads((packaged.project / "served/lineage.json").read_text())
     assert content["metrics"] == METRICS
+
+
+def test_another_packaged_model_answers_where_it_is_asked_for(service: Service) -> None:
+    lineage = service.client.get("/model?model=small").json()
+    assert (lineage["name"], lineage["run_id"]) == ("small", SMALL_RUN["run_id"])
+    file = {"image": drawing()}
+    answer = service.client.post("/predict?frame=true&model=small", files=file).json()
+    assert answer["model"]["run_id"] == SMALL_RUN["run_id"]
+    assert len(base64.b64decode(answer["frame"])) == SMALL_SIZE**2
+    batch = service.client.post("/predict_batch?model=small", files={"images": drawing()}).json()
+    assert batch["model"] == answer["model"]
+    assert batch["predictions"][0]["probabilities"] == answer["probabilities"]
+    octets = {"Content-Type": "application/octet-stream"}
+    frame = base64.b64decode(answer["frame"])
+    found = service.client.post("/classify?model=small", content=frame, headers=octets).json()
+    assert found["digits"] == [answer["digit"]]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict_batch", "/classify", "/model"])
+def test_a_model_that_is_not_packaged_is_refused_with_those_that_are(
+    service: Service, path: str
+) -> None:
+    method = "GET" if path == "/model" else "POST"
+    response = service.client.request(method, f"{path}?model=nobody")
+    assert response.status_code == 404
+    assert response.json() == {"error": "there is no model 'nobody'; there is tiny, small"}
 
 
 def test_the_openapi_document_describes_every_route_that_answers(service: Service) -> None:
@@ -123,7 +161,7 @@ def test_the_openapi_document_describes_the_classes_of_the_opened_model(
     (tmp_path / "model.json").write_text(json.dumps({**meta, "classes": classes}))
     app = build_app()
     lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
-    open_model(app, predictor=Predictor.open(tmp_path), lineage=lineage)
+    open_model(app, Model(Predictor.open(tmp_path), lineage))
 
     async def ask() -> tuple[httpx.Response, httpx.Response]:
         transport = httpx.ASGITransport(app)
@@ -258,6 +296,9 @@ def test_predictions_are_counted_in_the_metrics(service: Service) -> None:
     for _ in range(8):  # so that more than one worker answers
         service.client.post("/predict", files={"image": drawing()})
     assert [counted(name) - earlier for name, earlier in zip(names, before, strict=True)] == [8] * 4
+    # What is asked of another model is no answer of this one.
+    service.client.post("/predict?model=small", files={"image": drawing()})
+    assert counted("digits_confidence_count") - before[1] == 8
     model = f'name="tiny",run_id="{SELECTED["run_id"]}",version="{SELECTED["version"]}"'
     assert counted(f"digits_model_info{{{model}}}") == 1
     assert counted('bentoml_service_request_total{endpoint="/predict"') > 8

@@ -2,15 +2,16 @@
 
 Reads the selection (`reports/selected.json`), the selected model's bundle (`models/NAME/bundle/`),
 its test metrics (`reports/NAME/metrics.json`) and test images for the page
-(`reports/NAME/samples.json`). Writes the served
-folder, which DVC tracks because it is stable byte for byte; a .bento file is not. Then puts the
-model into BentoML's model store and builds the Bento from `bentofile.yaml`.
+(`reports/NAME/samples.json`), and the bundles of the other candidates, for the page to compare it
+with. Writes the served folder, which DVC tracks because it is stable byte for byte; a .bento file
+is not. Then puts the model into BentoML's model store and builds the Bento from `bentofile.yaml`.
 """
 
 import argparse
 import os
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from packaging.requirements import Requirement
 from .files import read_json, replacing_folder, write_json
 from .reading.packaged import SERVED
 from .reading.predictor import Predictor
+from .settings import load_params
 
 # Read before BentoML is imported: packaging is no reason to call another host.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -33,38 +35,72 @@ from .serving.served import BUNDLE_FILES, content_tag, stored_tag
 FROM_TRAINING = ("data_digest", "dataset", "fallback")
 
 
-def run(*, selected: Path, models: Path, reports: Path) -> str:
+def run(*, selected: Path, models: Path, reports: Path, compare: Sequence[str] = ()) -> str:
     """Package the selected model and return the Bento's tag; run in the project's root.
 
-    Raises FileNotFoundError or ValueError when what `select`, `train` or `evaluate` wrote is
-    missing or damaged, and BentoMLException when the Bento cannot be built.
+    Beside it the other candidates, and the models in `compare`. Raises FileNotFoundError or
+    ValueError when what `select`, `train` or `evaluate` wrote is missing or damaged, and
+    BentoMLException when the Bento cannot be built.
     """
     selection = read_json(selected, stage="select")
     name = _entry(selection, "model", selected)
     bundle = models / name / "bundle"
-    predictor = Predictor.open(bundle)
-    trained = _entry(predictor.meta, "lineage", bundle / "model.json")
-    _check_runs(predictor, bundle)
-    lineage = {
-        "name": predictor.meta["name"],
-        "version": _entry(selection, "version", selected),
-        "run_id": _entry(selection, "run_id", selected),
-        "git_commit": _entry(selection, "git_commit", selected),
-        **{key: _entry(trained, key, bundle / "model.json") for key in FROM_TRAINING},
-        "metrics": read_json(reports / name / "metrics.json", stage="evaluate"),
-    }
+    origin = {key: _entry(selection, key, selected) for key in ("version", "run_id", "git_commit")}
+    metrics = read_json(reports / name / "metrics.json", stage="evaluate")
+    lineage = {**_lineage(bundle, origin), "metrics": metrics}
     samples = read_json(reports / name / "samples.json", stage="evaluate")
-    assemble(bundle=bundle, lineage=lineage, samples=samples, served=SERVED)
+    candidates = [candidate["name"] for candidate in _entry(selection, "candidates", selected)]
+    others = {
+        models / other / "bundle": _of_another(other, models=models, reports=reports)
+        for other in sorted({*candidates, *compare} - {name})
+    }
+    assemble(bundle=bundle, lineage=lineage, samples=samples, served=SERVED, others=others)
     stored_tag(SERVED)
     bento = bentoml.bentos.build_bentofile()
     return str(bento.tag)
 
 
-def assemble(*, bundle: Path, lineage: dict[str, Any], samples: Any, served: Path) -> None:
-    """Write the served folder from a bundle, its lineage and samples, whole or not at all."""
+def _lineage(bundle: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    """Where a model comes from; a bundle that cannot answer is refused here."""
+    predictor = Predictor.open(bundle)
+    _check_runs(predictor, bundle)
+    trained = _entry(predictor.meta, "lineage", bundle / "model.json")
+    of_data = {key: _entry(trained, key, bundle / "model.json") for key in FROM_TRAINING}
+    return {"name": predictor.meta["name"], **origin, **of_data}
+
+
+def _of_another(name: str, *, models: Path, reports: Path) -> dict[str, Any]:
+    """The lineage of a model that is not the selected one: no version, and metrics if any."""
+    path = models / name / "run.json"
+    run_facts = read_json(path, stage=f"train@{name}")
+    origin = {key: _entry(run_facts, key, path) for key in ("run_id", "git_commit")}
+    evaluated = reports / name / "metrics.json"
+    metrics = read_json(evaluated, stage="evaluate") if evaluated.exists() else {}
+    lineage = _lineage(models / name / "bundle", {"version": None, **origin})
+    return {"tag": None, **lineage, "name": name, "metrics": metrics}
+
+
+def assemble(
+    *,
+    bundle: Path,
+    lineage: dict[str, Any],
+    samples: Any,
+    served: Path,
+    others: Mapping[Path, dict[str, Any]] | None = None,
+) -> None:
+    """Write the served folder from a bundle, its lineage and samples, whole or not at all.
+
+    `others` are more bundles, with the lineage of each.
+    """
     with replacing_folder(served) as folder:
         for name in BUNDLE_FILES:
             shutil.copyfile(bundle / name, folder / name)
+        for other, of_other in (others or {}).items():
+            beside = folder / "others" / of_other["name"]
+            beside.mkdir(parents=True)
+            for name in BUNDLE_FILES:
+                shutil.copyfile(other / name, beside / name)
+            write_json(beside / "lineage.json", of_other)
         tagged = {"tag": content_tag(folder, lineage), **lineage}
         for file_name, content in (("lineage.json", tagged), ("samples.json", samples)):
             write_json(folder / file_name, content)
@@ -120,7 +156,13 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, default=Path("reports"))
     options = parser.parse_args()
     try:
-        tag = run(selected=options.selected, models=options.models, reports=options.reports)
+        compare = load_params().compare
+        tag = run(
+            selected=options.selected,
+            models=options.models,
+            reports=options.reports,
+            compare=compare,
+        )
     except (OSError, ValueError, metadata.PackageNotFoundError, BentoMLException) as error:
         sys.exit(f"package: {error}")
     print(f"packaged {tag}")

@@ -84,12 +84,13 @@ class Params:
     val_size: float  # images, or below 1 a share of the training images
     seed: int
     candidates: tuple[str, ...]
+    compare: tuple[str, ...]
 
 
 def load_params(path: Path = PARAMS) -> Params:
     """Read params.yaml; ValueError names the key, the value and the remedy."""
     raw = _read_yaml(path, "the pipeline's settings; run from the project's root")
-    _expect_keys(path, raw, {"data", "val_size", "seed", "candidates"})
+    _expect_keys(path, raw, {"data", "val_size", "seed", "candidates", "compare"})
     _expect_keys(path, raw["data"], {"name", "fallback"}, prefix="data.")
     name, fallback = raw["data"]["name"], raw["data"]["fallback"]
     if not isinstance(name, str):
@@ -98,18 +99,21 @@ def load_params(path: Path = PARAMS) -> Params:
         raise ValueError(f"{path}: data.fallback must be one of {FALLBACKS}, got {fallback!r}")
     _expect_integer(path, "seed", raw["seed"], lowest=0)
     check_val_size(raw["val_size"], where=f"{path}: ")
-    candidates = raw["candidates"]
+    candidates, compare = raw["candidates"], raw["compare"]
     if not _is_list_of(str, candidates) or not candidates or len({*candidates}) != len(candidates):
         raise ValueError(
             f"{path}: candidates must be a list of distinct names in conf/model/, "
             f"got {candidates!r}"
         )
+    if not _is_list_of(str, compare):
+        raise ValueError(f"{path}: compare must be a list of folders in models/, got {compare!r}")
     return Params(
         data_name=name,
         data_fallback=fallback,
         val_size=raw["val_size"],
         seed=raw["seed"],
         candidates=tuple(candidates),
+        compare=tuple(compare),
     )
 
 

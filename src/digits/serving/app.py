@@ -6,7 +6,7 @@ are counted, and none of BentoML's serialisations (pickle is one of them) is rea
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from starlette.staticfiles import StaticFiles
 
 from ..reading import reader
 from ..reading.normalize import UnreadableImage, normalize_row, open_image
-from ..reading.predictor import IDENTITY, Predictor
 from . import limits
 from .access import Access
 from .guard import Guard
 from .metrics import Metrics, metrics
+from .models import Model
 from .openapi import DOCS_PAGE, describe
 from .uploads import Refused, expect_pixels_within_limit, receive_frames, receive_images
 
@@ -45,37 +45,50 @@ PAGE_HEADERS = {
 
 def open_model(
     app: Starlette,
+    selected: Model,
     *,
-    predictor: Predictor,
-    lineage: dict[str, Any],
+    others: Mapping[str, Model] | None = None,
     samples: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Give the routes the model they answer with; once a worker, before the first request.
 
-    `samples` are test images for the page: label, the digit read, and the image as base64 PNG.
+    The others, by name, answer where a request asks for them: `?model=NAME`. `samples` are test
+    images for the page: label, the digit read, and the image as base64 PNG.
     """
-    app.state.predictor = predictor
-    app.state.lineage = lineage
+    app.state.model = selected
+    app.state.models = {selected.lineage["name"]: selected, **(others or {})}
     app.state.samples = samples
-    app.state.identity = {key: lineage[key] for key in IDENTITY}
     app.state.metrics = metrics()
-    app.state.metrics.opened(app.state.identity)
+    app.state.metrics.opened(selected.identity)
     app.state.decoding = CapacityLimiter(limits.MAX_DECODING)
+
+
+def model_asked(request: Request) -> Model:
+    """The model that a request names, or the selected one."""
+    state = request.app.state
+    name = request.query_params.get("model")
+    if name is None:
+        return state.model  # type: ignore[no-any-return]
+    if name not in state.models:
+        raise Refused(404, f"there is no model {name[:40]!r}; there is {', '.join(state.models)}")
+    return state.models[name]  # type: ignore[no-any-return]
 
 
 async def predict(request: Request) -> Response:
     """One image in, one answer out."""
+    model = model_asked(request)
     images = await receive_images(request, field="image", most=1)
     with_frames = request.query_params.get("frame", "").lower() in ("true", "1")
-    (answer,) = await _answers(request, images, with_frames=with_frames)
-    return _json({**answer, "model": request.app.state.identity})
+    (answer,) = await _answers(request, model, images, with_frames=with_frames)
+    return _json({**answer, "model": model.identity})
 
 
 async def predict_batch(request: Request) -> Response:
     """Several images in, their answers in the same order."""
+    model = model_asked(request)
     images = await receive_images(request, field="images", most=limits.MAX_IMAGES)
-    answers = await _answers(request, images)
-    return _json({"predictions": answers, "model": request.app.state.identity})
+    answers = await _answers(request, model, images)
+    return _json({"predictions": answers, "model": model.identity})
 
 
 async def classify(request: Request) -> Response:
@@ -83,24 +96,25 @@ async def classify(request: Request) -> Response:
 
     As JSON, or as little-endian float32 of shape (B, K) where the client accepts bytes.
     """
-    state = request.app.state
-    frames_BHW = await receive_frames(request, size=state.predictor.image_size)
+    state, model = request.app.state, model_asked(request)
+    frames_BHW = await receive_frames(request, size=model.predictor.image_size)
     with state.metrics.model_s.time():
         if len(frames_BHW) <= limits.FRAMES_IN_PLACE:
-            probabilities_BK = state.predictor.probabilities(frames_BHW)
+            probabilities_BK = model.predictor.probabilities(frames_BHW)
         else:
             probabilities_BK = await anyio.to_thread.run_sync(
-                state.predictor.probabilities, frames_BHW, limiter=state.decoding
+                model.predictor.probabilities, frames_BHW, limiter=state.decoding
             )
-    classes = state.predictor.classes
+    classes = model.predictor.classes
     digits = [classes[index] for index in probabilities_BK.argmax(axis=1).tolist()]
-    state.metrics.classified(digits)
+    if model is state.model:
+        state.metrics.classified(digits)
     if OCTETS in request.headers.get("accept", ""):
         return Response(probabilities_BK.astype("<f4").tobytes(), media_type=OCTETS)
     content = {
         "digits": digits,
         "probabilities": probabilities_BK.round(6).tolist(),
-        "model": state.identity,
+        "model": model.identity,
     }
     return _json(content)
 
@@ -112,8 +126,9 @@ async def page(request: Request) -> Response:
 
 async def model(request: Request) -> Response:
     """Where the model comes from, what it answers and how it did on the test images."""
-    state = request.app.state
-    return _json({**state.lineage, "classes": state.predictor.classes})
+    asked = model_asked(request)
+    names = list(request.app.state.models)
+    return _json({**asked.lineage, "classes": asked.predictor.classes, "models": names})
 
 
 async def samples(request: Request) -> Response:
@@ -129,23 +144,31 @@ async def docs(request: Request) -> Response:
 async def docs_json(request: Request) -> Response:
     """The OpenAPI document that the page shows. BentoML's own knows no mounted route."""
     state = request.app.state
-    return _json(describe(state.lineage, classes=state.predictor.classes))
-
-
-async def _answers(
-    request: Request, images: Sequence[bytes], *, with_frames: bool = False
-) -> list[dict[str, Any]]:
-    state = request.app.state
-    # Off the event loop: a large photo takes tens of milliseconds to decode.
-    return await anyio.to_thread.run_sync(
-        partial(_read, state.predictor, images, state.metrics, with_frames=with_frames),
-        limiter=state.decoding,
+    return _json(
+        describe(
+            state.model.lineage, classes=state.model.predictor.classes, models=list(state.models)
+        )
     )
 
 
-def _read(
-    predictor: Predictor, images: Sequence[bytes], metrics: Metrics, *, with_frames: bool
+async def _answers(
+    request: Request, model: Model, images: Sequence[bytes], *, with_frames: bool = False
 ) -> list[dict[str, Any]]:
+    state = request.app.state
+    # Off the event loop: a large photo takes tens of milliseconds to decode.
+    answers = await anyio.to_thread.run_sync(
+        partial(_read, model, images, state.metrics, with_frames=with_frames),
+        limiter=state.decoding,
+    )
+    if model is state.model:  # what is asked of another model is a comparison, and counted nowhere
+        state.metrics.answered(answers)
+    return answers
+
+
+def _read(
+    model: Model, images: Sequence[bytes], metrics: Metrics, *, with_frames: bool
+) -> list[dict[str, Any]]:
+    predictor = model.predictor
     expect_pixels_within_limit(images)
     found = []
     with metrics.normalize_s.time():
@@ -157,7 +180,6 @@ def _read(
                 raise Refused(422, f"{place}{error}") from None
     with metrics.model_s.time():
         answers = reader.answer(predictor, found)
-    metrics.answered(answers)
     if with_frames:
         for answer, frames in zip(answers, found, strict=True):
             answer["frame"] = base64.b64encode(frames.frame.tobytes()).decode()

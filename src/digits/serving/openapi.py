@@ -23,8 +23,11 @@ DOCS_PAGE = """<!doctype html>
 """
 
 
-def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[str, Any]:
-    """The OpenAPI document of the service that answers with a model of these classes."""
+def describe(
+    lineage: dict[str, Any], *, classes: Sequence[int | str], models: Sequence[str]
+) -> dict[str, Any]:
+    """The OpenAPI document of a service; the first model, of these classes, is the selected."""
+    which = _which(models)
     return {
         "openapi": "3.0.3",
         "info": {
@@ -37,7 +40,7 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                 "post": {
                     "summary": "Read one image",
                     "operationId": "predict",
-                    "parameters": [_FRAME_PARAMETER],
+                    "parameters": [which, _FRAME_PARAMETER],
                     "requestBody": _multipart("image", _FILE),
                     "responses": {**_answer("Prediction"), **_REFUSALS},
                 }
@@ -46,6 +49,7 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                 "post": {
                     "summary": f"Read up to {limits.MAX_IMAGES} images",
                     "operationId": "predict_batch",
+                    "parameters": [which],
                     "requestBody": _multipart(
                         "images",
                         {
@@ -62,6 +66,7 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                 "post": {
                     "summary": f"Read up to {limits.MAX_FRAMES:,} frames, normalised already",
                     "operationId": "classify",
+                    "parameters": [which],
                     "requestBody": {
                         "required": True,
                         "content": {_OCTETS: {"schema": {**_FRAMES, "description": _OF_FRAMES}}},
@@ -76,7 +81,7 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                         },
                         **{
                             status: _REFUSALS[status]
-                            for status in ("400", "408", "413", "415", "503")
+                            for status in ("400", "404", "408", "413", "415", "503")
                         },
                     },
                 }
@@ -85,7 +90,8 @@ def describe(lineage: dict[str, Any], *, classes: Sequence[int | str]) -> dict[s
                 "get": {
                     "summary": "Where the model comes from and how it did on the test images",
                     "operationId": "model",
-                    "responses": _answer("Lineage"),
+                    "parameters": [which],
+                    "responses": {**_answer("Lineage"), "404": _REFUSALS["404"]},
                 }
             },
             "/samples": {
@@ -118,6 +124,17 @@ _OCTETS = "application/octet-stream"
 _FRAMES = {"type": "string", "format": "binary"}
 _OF_FRAMES = "frame after frame, a byte a pixel in rows, 0 = paper, 255 = ink"
 _OF_ANSWERS = "probabilities, frame after frame, little-endian float32 in class order"
+
+
+def _which(models: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": "model",
+        "in": "query",
+        "description": "which of the packaged models answers; only the first one's are counted",
+        "schema": {"type": "string", "enum": list(models), "default": models[0]},
+    }
+
+
 _FRAME_PARAMETER = {
     "name": "frame",
     "in": "query",
@@ -199,11 +216,20 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
         ),
         "Lineage": _object(
             {
-                "tag": {"type": "string", "description": "in BentoML's model store"},
+                "tag": {
+                    "type": "string",
+                    "nullable": True,
+                    "description": "of the selected model, in BentoML's model store",
+                },
                 **_IDENTITY,
                 "metrics": {"type": "object", "description": "on the test images"},
                 "released": {"type": "boolean", "description": "came with the project"},
                 "classes": {"type": "array", "items": answer["digit"]},
+                "models": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "all that can be asked by ?model=NAME, the selected one first",
+                },
             }
         ),
         "Samples": _object(
@@ -240,6 +266,7 @@ def _answer(schema: str) -> dict[str, Any]:
 
 _REFUSALS = {
     "400": _json_response("No image in the expected field", "Error"),
+    "404": _json_response("There is no model of that name", "Error"),
     "408": _json_response("The body did not arrive in time", "Error"),
     "413": _json_response("The body or its images together are too large", "Error"),
     "415": _json_response("The body is of another type", "Error"),

@@ -2,8 +2,8 @@
 
 `model.onnx` and `model.json` (the bundle without its weights), `lineage.json` (where the model
 comes from, its test metrics, and its tag in BentoML's model store), `samples.json` (test images for
-the page to try) and `requirements.txt`. Inside a Bento the model is missing: it is in the store,
-under the tag that `lineage.json` names.
+the page to try), `requirements.txt`, and in `others/NAME/` the models to compare it with. Inside a
+Bento the model is missing: it is in the store, under the tag that `lineage.json` names.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
 from ..reading.packaged import RELEASED, packaged_folder
+from ..reading.predictor import Predictor
+from .models import Model
 
 BUNDLE_FILES = ("model.onnx", "model.json")
 
@@ -56,6 +58,20 @@ def read_samples(folder: Path | None = None) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return samples
+
+
+def read_others(folder: Path | None = None) -> dict[str, Model]:
+    """The models packaged beside the selected one, by name; BentoMLException for a damaged one."""
+    folder = folder or packaged_folder()
+    try:
+        return {
+            path.name: Model(
+                Predictor.open(path), json.loads((path / "lineage.json").read_text("utf-8"))
+            )
+            for path in sorted((folder / "others").glob("*"))
+        }
+    except (OSError, ValueError) as error:
+        raise BentoMLException(f"{error}; run `{_remedy(folder)}`") from None
 
 
 def stored_tag(folder: Path | None = None) -> str:

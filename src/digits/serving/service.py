@@ -11,7 +11,8 @@ from ..reading.predictor import Predictor
 from . import limits
 from .access import read_tokens
 from .app import build_app, open_model
-from .served import is_released, read_lineage, read_samples, stored_tag
+from .models import Model
+from .served import is_released, read_lineage, read_others, read_samples, stored_tag
 
 try:
     read_tokens()  # says what is wrong with them now, not at the first request
@@ -36,8 +37,8 @@ class Digits:
 
     def __init__(self) -> None:
         lineage = {**read_lineage(), "released": is_released()}
-        predictor = Predictor.open(Path(self.model.path))
-        open_model(app, predictor=predictor, lineage=lineage, samples=read_samples())
+        selected = Model(Predictor.open(Path(self.model.path)), lineage)
+        open_model(app, selected, others=read_others(), samples=read_samples())
         logging.getLogger("bentoml.service").info(
             "answering with %s (%s)%s, run %s",
             lineage["name"],

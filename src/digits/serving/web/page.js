@@ -6,7 +6,8 @@ import { Asker, getJson, token, TokenWanted } from "./service.js";
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
 const drawing = new Drawing();
-const asker = new Asker(() => (drawing.empty ? null : drawing.toBlob()), tell);
+const current = () => (drawing.empty ? null : drawing.toBlob());
+const asker = new Asker(current, () => $("other").value, tell);
 let classes = [];
 
 // --- showing
@@ -34,10 +35,10 @@ const REASONS = {
   unlike_a_digit: "That does not look like a digit",
 };
 
-function tell({ answer, refused, tokenWanted, away, blank }) {
+function tell({ answer, other, refused, tokenWanted, away, blank }) {
   if (tokenWanted) return askForToken();
   notice(away ? "The service does not answer. Your drawing is kept; trying again …" : "");
-  if (answer) show(answer);
+  if (answer) show(answer, other);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
 }
@@ -61,19 +62,34 @@ function notice(text) {
   $("notice").textContent = text;
 }
 
-function show(answer) {
+// What was read, to be seen from afar, and how sure that is.
+function words(answer) {
   // Nobody is ever 100.0 % sure.
   const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
   const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
   const row = answer.row.map((part) => part.digit).join("");
   const doubtful = answer.reason === "unsure" ? `${answer.digit}?` : "?";
-  const read = answer.accepted ? `${answer.digit}` : row || doubtful;
+  return [answer.accepted ? `${answer.digit}` : row || doubtful, verdict];
+}
+
+function show(answer, other) {
+  const [read, verdict] = words(answer);
   $("digit").textContent = read;
   $("verdict").textContent = verdict;
-  bars(answer.probabilities);
-  paintFrame(answer.frame);
+  bars(0, answer.probabilities);
+  paintFrame("seen", "size", answer.frame);
   $("latency").textContent = `${answer.latencyMs.toFixed(0)} ms`;
-  speak(read === "?" ? verdict : `${read}, ${verdict}`);
+  const said = read === "?" ? verdict : `${read}, ${verdict}`;
+  speak(other ? `${said}. ${showOther(other)}` : said);
+}
+
+function showOther(answer) {
+  const [read, verdict] = words(answer);
+  $("other-digit").textContent = read;
+  $("other-verdict").textContent = verdict;
+  bars(1, answer.probabilities);
+  paintFrame("other-seen", "other-size", answer.frame);
+  return `${$("other").value}: ${read}, ${verdict}`;
 }
 
 // To who does not see the page: when the pen rests, not while it moves.
@@ -84,24 +100,26 @@ function speak(words) {
 }
 
 function showNothing(sentence) {
-  $("digit").textContent = "?";
+  for (const id of ["digit", "other-digit"]) $(id).textContent = "?";
   $("verdict").textContent = sentence;
   speak(sentence);
-  $("latency").textContent = "";
-  bars(classes.map(() => 0));
-  const seen = $("seen");
-  seen.getContext("2d").clearRect(0, 0, seen.width, seen.height);
+  for (const id of ["latency", "other-verdict"]) $(id).textContent = "";
+  for (const which of [0, 1]) bars(which, classes.map(() => 0));
+  for (const id of ["seen", "other-seen"]) {
+    $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
+  }
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function bars(probabilities) {
+// Of the selected model (0) or of the other one (1).
+function bars(which, probabilities) {
   const best = probabilities.indexOf(Math.max(...probabilities));
   [...$("bars").rows].forEach((row, index) => {
     const share = probabilities[index];
-    row.className = index === best && share > 0 ? "best" : "";
-    row.querySelector("progress").value = share;
-    row.cells[2].textContent = percent(share);
+    if (which === 0) row.className = index === best && share > 0 ? "best" : "";
+    row.querySelectorAll("progress")[which].value = share;
+    row.querySelectorAll(".share")[which].textContent = percent(share);
   });
 }
 
@@ -111,24 +129,42 @@ function makeBars() {
     const head = document.createElement("th");
     head.scope = "row";
     head.textContent = name;
-    const bar = document.createElement("progress");
-    bar.setAttribute("aria-label", `probability of ${name}`);
     row.append(head);
-    row.insertCell().append(bar);
-    row.insertCell();
+    for (const which of [0, 1]) {
+      const bar = document.createElement("progress");
+      bar.setAttribute("aria-label", `probability of ${name}`);
+      const cells = [row.insertCell(), row.insertCell()];
+      cells[0].append(bar);
+      cells[1].className = "share";
+      if (which) cells.forEach((cell) => cell.classList.add("second"));
+    }
   }
 }
 
 // The frame is base64 of one byte a pixel, 0 = paper, 255 = ink; shown light on dark, as MNIST is.
-function paintFrame(frame) {
+function paintFrame(canvas, size, frame) {
   const bytes = Uint8Array.from(atob(frame), (letter) => letter.charCodeAt(0));
-  const seen = $("seen");
+  const seen = $(canvas);
   seen.width = seen.height = Math.sqrt(bytes.length);
-  $("size").textContent = `${seen.width}×${seen.height}`;
+  $(size).textContent = `${seen.width}×${seen.height}`;
   const image = new ImageData(seen.width, seen.height);
   bytes.forEach((ink, index) => image.data.set([ink, ink, ink, 255], 4 * index));
   seen.getContext("2d").putImageData(image, 0, 0);
 }
+
+// --- another model beside the selected one
+
+$("other").onchange = async () => {
+  const name = $("other").value;
+  if (name) {
+    const model = await getJson(`/model?model=${encodeURIComponent(name)}`);
+    for (const id of ["other-name", "name-1"]) $(id).textContent = name;
+    $("other-accuracy").textContent = right(model.metrics) || "not evaluated";
+    $("other-run").textContent = model.run_id;
+  }
+  for (const part of document.querySelectorAll(".second")) part.hidden = !name;
+  asker.ask();
+};
 
 // --- drawing with mouse, finger or pen
 
@@ -279,13 +315,21 @@ async function start() {
   notice("");
   classes = model.classes;
   makeBars();
-  bars(classes.map(() => 0));
+  for (const which of [0, 1]) bars(which, classes.map(() => 0));
+  for (const part of document.querySelectorAll(".second")) part.hidden = true;
+  const [, ...others] = model.models;
+  for (const name of others) $("other").add(new Option(name, name));
+  $("compare").hidden = !others.length;
+  $("name-0").textContent = model.name;
   $("model").textContent = model.version ? `${model.name}, version ${model.version}` : model.name;
   if (model.released) $("model").textContent += ", released with the project; make repro makes yours";
-  const { accuracy, num_images: num } = model.metrics;
-  if (num) $("accuracy").textContent = `${(100 * accuracy).toFixed(2)} % of ${num.toLocaleString("en")} right`;
+  $("accuracy").textContent = right(model.metrics);
   $("run").textContent = model.run_id;
   showSamples(samples);
+}
+
+function right({ accuracy, num_images: num }) {
+  return num ? `${(100 * accuracy).toFixed(2)} % of ${num.toLocaleString("en")} right` : "";
 }
 
 async function startOnceThere() {

@@ -29,11 +29,12 @@ export async function getJson(path) {
   return response.json();
 }
 
-async function predict(blob) {
+async function predict(blob, model) {
+  const which = model ? `&model=${encodeURIComponent(model)}` : "";
   const form = new FormData();
   form.append("image", blob, "drawing");
   const started = performance.now();
-  const response = await ask("/predict?frame=true", { method: "POST", body: form });
+  const response = await ask(`/predict?frame=true${which}`, { method: "POST", body: form });
   const type = response.headers.get("content-type") ?? "";
   const content = type.includes("json") ? await response.json() : {};
   // What stands before the service (a proxy, say) answers 502 and the like: it is away.
@@ -42,11 +43,13 @@ async function predict(blob) {
   return { ...content, latencyMs: performance.now() - started };
 }
 
-// `current()` gives what is to be read (a Blob) or null; `tell` is called with what came of it:
-// {answer}, {refused: sentence}, {tokenWanted: true}, {away: true} or {blank: true}.
+// `current()` gives what is to be read (a Blob) or null, `other()` the name of a model that is asked
+// as well, or nothing; `tell` is called with what came of it: {answer, other}, {refused: sentence},
+// {tokenWanted: true}, {away: true} or {blank: true}.
 export class Asker {
-  constructor(current, tell) {
+  constructor(current, other, tell) {
     this.current = current;
+    this.other = other;
     this.tell = tell;
     this.busy = false;
     this.changed = false;
@@ -72,8 +75,10 @@ export class Asker {
   async #once() {
     const blob = await this.current();
     if (!blob) return { blank: true };
+    const name = this.other();
     try {
-      return { answer: await predict(blob) };
+      const [answer, other] = await Promise.all([predict(blob), name && predict(blob, name)]);
+      return { answer, other };
     } catch (error) {
       if (error instanceof TokenWanted) return { tokenWanted: true };
       return error instanceof Refused ? { refused: error.message } : { away: true };
