@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from digits.cli import main
 from digits.package import assemble
 from digits.reading.normalize import read_frame
+from digits.reading.packaged import content_tag
 from digits.reading.predictor import IDENTITY, Predictor
 from serving_fixtures import METRICS, SELECTED, drawing, write_bundle
 
@@ -117,8 +118,8 @@ def test_what_stands_for_no_image_is_said(project: Path, name: str, said: str | 
 
 def test_a_stand_in_is_warned_of(project: Path) -> None:
     path = project / "served/lineage.json"
-    stand_in = {"fallback": True, "dataset": "optdigits"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | stand_in))
+    lineage = json.loads(path.read_text()) | {"fallback": True, "dataset": "optdigits"}
+    path.write_text(json.dumps(lineage | {"tag": content_tag(project / "served", lineage)}))
     result = digits("predict", "one.png")
     assert result.exit_code == 0
     assert result.stderr.startswith("warning: this model was trained on optdigits, a stand-in")
@@ -146,6 +147,14 @@ def test_a_damaged_package_is_said_in_one_sentence(project: Path) -> None:
     result = digits("predict", "one.png")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "served/lineage.json is damaged" in result.stderr
+
+
+def test_a_package_that_was_changed_is_not_asked(project: Path) -> None:
+    write_bundle(project / "served", seed=2)
+    result = digits("predict", "one.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "served does not match its own digest" in result.stderr
+    assert "dvc repro -f package" in result.stderr
 
 
 def test_a_summary_before_any_run_is_one_sentence(
@@ -176,7 +185,7 @@ def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
     assert result.exit_code == 0
     for part in (
         "tiny, version 3",
-        "the only one",
+        SELECTED["reason"],
         "99.50% of 10,000 test images (95 % interval 99.40% to 99.60%)",
         "41 s to train on cpu bf16-mixed, 0.08 ms to read one image",
         "make serve",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from digits.package import pinned_requirements
-from digits.serving.served import content_tag
+from digits.reading.packaged import content_tag
 from serving_fixtures import (
     METRICS,
     ROOT,

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import serving_fixtures
-from digits.reading.packaged import RELEASED
+from digits.reading.packaged import BUNDLE_FILES, RELEASED, content_tag
 from digits.reading.predictor import Predictor
-from digits.serving.served import BUNDLE_FILES, content_tag
 from serving_fixtures import ROOT, Packaged, drawing, serve
 from test_documents import from_index
 

@@ -45,7 +45,7 @@ def predict(
     from digits import inputs
     from digits.reading import reader
     from digits.reading.normalize import UnreadableImage, normalize_row, open_image
-    from digits.reading.packaged import packaged_folder
+    from digits.reading.packaged import expect_whole, packaged_folder
     from digits.reading.predictor import IDENTITY, Predictor
 
     model = model or packaged_folder()
@@ -56,6 +56,8 @@ def predict(
             if (model / "lineage.json").exists()
             else {}
         )
+        if lineage.get("tag"):
+            expect_whole(model, lineage)
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     identity = {key: lineage.get(key) for key in IDENTITY}

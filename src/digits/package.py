@@ -20,7 +20,7 @@ import numpy as np
 from packaging.requirements import Requirement
 
 from .files import read_json, replacing_folder, write_json
-from .reading.packaged import SERVED
+from .reading.packaged import BUNDLE_FILES, SERVED, content_tag
 from .reading.predictor import Predictor
 from .settings import load_params
 
@@ -30,7 +30,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 import bentoml
 from bentoml.exceptions import BentoMLException
 
-from .serving.served import BUNDLE_FILES, content_tag, stored_tag
+from .serving.served import stored_tag
 
 FROM_TRAINING = ("data_digest", "dataset", "fallback")
 

@@ -6,7 +6,6 @@ the page to try), `requirements.txt`, and in `others/NAME/` the models to compar
 Bento the model is missing: it is in the store, under the tag that `lineage.json` names.
 """
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,21 +14,15 @@ from typing import Any
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
-from ..reading.packaged import RELEASED, packaged_folder
+from ..reading.packaged import (
+    BUNDLE_FILES,
+    RELEASED,
+    expect_whole,
+    packaged_folder,
+    remedy,
+)
 from ..reading.predictor import Predictor
 from .models import Model
-
-BUNDLE_FILES = ("model.onnx", "model.json")
-
-
-def content_tag(folder: Path, lineage: dict[str, Any]) -> str:
-    """The tag that belongs to this content: the same bytes and lineage have the same tag."""
-    digest = hashlib.sha256()
-    for name in BUNDLE_FILES:
-        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    untagged = {key: value for key, value in lineage.items() if key != "tag"}
-    digest.update(json.dumps(untagged, sort_keys=True).encode())
-    return f"digits:{digest.hexdigest()[:16]}"
 
 
 def read_lineage(folder: Path | None = None) -> dict[str, Any]:
@@ -44,7 +37,7 @@ def read_lineage(folder: Path | None = None) -> dict[str, Any]:
         ) from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise BentoMLException(
-            f"{folder / 'lineage.json'} is damaged ({error!r}); run `{_remedy(folder)}`"
+            f"{folder / 'lineage.json'} is damaged ({error!r}); run `{remedy(folder)}`"
         ) from None
     return lineage
 
@@ -71,7 +64,7 @@ def read_others(folder: Path | None = None) -> dict[str, Model]:
             for path in sorted((folder / "others").glob("*"))
         }
     except (OSError, ValueError) as error:
-        raise BentoMLException(f"{error}; run `{_remedy(folder)}`") from None
+        raise BentoMLException(f"{error}; run `{remedy(folder)}`") from None
 
 
 def stored_tag(folder: Path | None = None) -> str:
@@ -85,10 +78,10 @@ def stored_tag(folder: Path | None = None) -> str:
     tag: str = lineage["tag"]
     if not (folder / "model.onnx").is_file() or _is_stored(tag):
         return tag
-    if content_tag(folder, lineage) != tag:
-        raise BentoMLException(
-            f"{folder} does not match its own digest {tag}; run `{_remedy(folder)}`"
-        )
+    try:
+        expect_whole(folder, lineage)
+    except ValueError as error:
+        raise BentoMLException(str(error)) from None
     try:
         with bentoml.models.create(tag, metadata=lineage) as model:
             for name in BUNDLE_FILES:
@@ -103,10 +96,6 @@ def stored_tag(folder: Path | None = None) -> str:
 def is_released() -> bool:
     """Whether the model that answers came with the project, and was not made here."""
     return packaged_folder() == RELEASED
-
-
-def _remedy(folder: Path) -> str:
-    return "git checkout released" if folder == RELEASED else "dvc repro -f package"
 
 
 def _is_stored(tag: str) -> bool:
