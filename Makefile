@@ -12,6 +12,11 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # Nor does `make ui` need the eight processes in which MLflow's server would run jobs.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
+# Instead of a traceback from whatever wanted it.
+EXPECT_FREE_PORT = python -c 'import socket, sys; \
+  taken = not socket.socket().connect_ex(("127.0.0.1", $(PORT))); \
+  sys.exit(taken and "port $(PORT) is taken already; try make $@ PORT=$(shell expr $(PORT) + 1)")'
+
 .DEFAULT_GOAL := help
 .PHONY: help repro serve ui sweep release wild test check lock clean
 
@@ -22,14 +27,18 @@ repro: $(READY) ## fetch, train, evaluate, select and package; only what changed
 	@dvc repro
 	@digits summary
 
-serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000
-	@bentoml serve
+serve: PORT ?= 3000
+serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000, or another PORT=
+	@$(EXPECT_FREE_PORT)
+	@bentoml serve --port $(PORT)
 
-ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000
+ui: PORT ?= 5000
+ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000, or another PORT=
+	@$(EXPECT_FREE_PORT)
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI" ;; \
-	  *) echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning" && \
-	     mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
+	  *) echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning" && \
+	     mlflow ui --workers 1 --port $(PORT) --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
