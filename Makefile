@@ -34,10 +34,9 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000, or another
 
 ui: PORT ?= 5000
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000, or another PORT=
-	@$(EXPECT_FREE_PORT)
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI" ;; \
-	  *) echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning" && \
+	  *) $(EXPECT_FREE_PORT) && echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning" && \
 	     mlflow ui --workers 1 --port $(PORT) --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
 

@@ -30,7 +30,7 @@ def test_the_default_reads_corrupted_digits_and_knows_how_sure_it_may_be() -> No
 
 
 def test_the_default_reads_what_people_draw_scan_and_photograph() -> None:
-    """By `make wild`, with the packaged model; of letters and signs 8 % is the aim, not reached."""
+    """By `make wild`, with the packaged model."""
     wild = figures("bench/wild.json")
     assert wild["model"]["run_id"] == figures("reports/selected.json")["run_id"]
     sets = wild["sets"]
@@ -38,7 +38,7 @@ def test_the_default_reads_what_people_draw_scan_and_photograph() -> None:
         assert sets[name]["accuracy"] >= least, name
     refused = sum(row["refused"] * row["num_digits"] for row in sets.values() if "refused" in row)
     assert refused / sum(row.get("num_digits", 0) for row in sets.values()) <= 0.05
-    assert sets["nondigits"]["others_accepted"] <= 0.1
+    assert sets["nondigits"]["others_accepted"] <= 0.08
     assert figures("reports/cnn/metrics.json")["refused_share"] <= 0.01
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from digits.cli import main
+from digits.commands import main
 from digits.package import assemble
 from digits.reading.normalize import read_frame
 from digits.reading.packaged import content_tag
@@ -195,7 +195,7 @@ def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
 
 
 def test_every_command_says_what_it_does() -> None:
-    for words in (("--help",), ("predict", "-h"), ("summary", "-h")):
+    for words in (("--help",), ("predict", "-h"), ("runs", "-h"), ("summary", "-h")):
         result = digits(*words)
         assert result.exit_code == 0
         assert "Usage:" in result.stdout

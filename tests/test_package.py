@@ -10,6 +10,7 @@ import yaml
 
 from digits.package import pinned_requirements
 from digits.reading.packaged import content_tag
+from digits.serving.served import read_others
 from serving_fixtures import (
     METRICS,
     ROOT,
@@ -47,8 +48,9 @@ def test_the_other_candidates_are_packaged_beside_it(packaged: Packaged) -> None
     assert small.name == "small"
     lineage = json.loads((small / "lineage.json").read_text())
     data = {"data_digest": f"sha256:{0:064x}", "dataset": "mnist", "fallback": False}
+    assert lineage.pop("tag") == content_tag(small, lineage)
     # It was neither registered nor, here, evaluated.
-    unknown = {"tag": None, "version": None, "metrics": {}}
+    unknown = {"version": None, "metrics": {}}
     assert lineage == {"name": "small", **SMALL_RUN, **data, **unknown}
     for name in ("model.onnx", "model.json"):
         made = packaged.project / "models/small/bundle" / name
@@ -67,6 +69,22 @@ def test_models_trained_by_hand_are_packaged_to_compare_where_params_name_them(
     others = project / "served/others"
     assert {path.name for path in others.iterdir()} == {"mine", "small"}
     assert json.loads((others / "mine/lineage.json").read_text())["name"] == "mine"
+
+
+def test_a_model_to_compare_that_is_not_there_or_not_alike_is_named(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump({**params, "compare": ["mine"]}))
+    result = package(project, home=tmp_path / "home")
+    assert result.returncode == 1
+    assert "models/mine is missing, a candidate or named by `compare`" in result.stderr
+    shutil.copytree(project / "models/small", project / "models/mine")
+    meta = project / "models/mine/bundle/model.json"
+    meta.write_text(meta.read_text().replace("[0, 1, ", '["zero", 1, '))
+    result = package(project, home=tmp_path / "home")
+    assert result.returncode == 1
+    assert "models/mine/bundle knows other classes" in result.stderr
+    assert not (project / "served").exists()
 
 
 def test_packaging_again_gives_the_same_served_folder_and_stores_the_model_once(
@@ -224,6 +242,20 @@ def test_the_checkout_serves_its_model_when_the_store_has_lost_it(
     lineage = json.loads((packaged.project / "served/lineage.json").read_text())
     with serve(Path(sys.executable), cwd=packaged.project, home=tmp_path / "empty") as service:
         assert service.client.get("/model").json().items() >= lineage.items()
+
+
+def test_a_damaged_model_to_compare_with_is_left_out(
+    packaged: Packaged, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = tmp_path / "served"
+    shutil.copytree(packaged.project / "served", served)
+    shutil.copytree(served / "others/small", served / "others/renamed")
+    (served / "others/.DS_Store").write_bytes(b"")
+    assert [*read_others(served)] == ["small"]
+    assert "others/renamed is left out: it is small" in caplog.text
+    write_bundle(served / "others/small", seed=5, name="small")
+    assert read_others(served) == {}
+    assert "small does not match its own digest" in caplog.text
 
 
 def test_serving_imports_neither_training_nor_tracking(packaged: Packaged) -> None:

@@ -272,6 +272,22 @@ def test_another_model_answers_beside_the_selected_one(page: Page) -> None:
         expect(page.locator(name)).to_be_hidden()
 
 
+def test_the_selected_model_answers_also_where_the_other_does_not(page: Page) -> None:
+    page.locator("#other").select_option("small")
+    expect(page.locator("#other-digit")).to_be_visible()
+    page.route("**/predict*model=small*", lambda route: route.fulfill(status=422, json={}))
+    draw(page, SEVEN)
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    expect(page.locator("#other-digit")).to_have_text("?")
+    page.route("**/model?model=*", lambda route: route.fulfill(status=422, json={}))
+    page.locator("#other").select_option("")
+    page.locator("#other").select_option("small")
+    expect(page.locator("#notice")).to_have_text("small does not answer.")
+    expect(page.locator("#other")).to_have_value("")
+    expect(page.locator("#other-digit")).to_be_hidden()
+    page.unroute_all()
+
+
 def test_it_fits_a_phone_in_the_dark(browser: Browser, service: Service) -> None:
     with browser.new_context(
         viewport={"width": 360, "height": 740},

@@ -110,6 +110,7 @@ def test_the_model_route_gives_the_lineage_and_the_test_metrics(
 def test_another_packaged_model_answers_where_it_is_asked_for(service: Service) -> None:
     lineage = service.client.get("/model?model=small").json()
     assert (lineage["name"], lineage["run_id"]) == ("small", SMALL_RUN["run_id"])
+    assert lineage.keys() == service.client.get("/model").json().keys()
     file = {"image": drawing()}
     answer = service.client.post("/predict?frame=true&model=small", files=file).json()
     assert answer["model"]["run_id"] == SMALL_RUN["run_id"]

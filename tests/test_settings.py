@@ -60,6 +60,7 @@ def test_the_projects_own_settings_load() -> None:
         ("candidates", [["mlp"]], "candidates must be a list of distinct names"),
         ("candidates", [1], "candidates must be a list of distinct names"),
         ("compare", "mlp", "compare must be a list of folders in models/, got 'mlp'"),
+        ("compare", ["../x"], "compare must be a list of folders in models/"),
     ],
 )
 def test_a_wrong_parameter_is_named(tmp_path: Path, key: str, value: Any, sentence: str) -> None:

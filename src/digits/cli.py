@@ -1,4 +1,4 @@
-"""The command line: `digits predict` and `digits summary`.
+"""The command line for who reads digits: `digits predict` and `digits summary`.
 
 What a command needs is imported when it runs, so that `--help` and a typo are answered at once.
 """

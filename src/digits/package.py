@@ -50,10 +50,20 @@ def run(*, selected: Path, models: Path, reports: Path, compare: Sequence[str] =
     lineage = {**_lineage(bundle, origin), "metrics": metrics}
     samples = read_json(reports / name / "samples.json", stage="evaluate")
     candidates = [candidate["name"] for candidate in _entry(selection, "candidates", selected)]
+    names = sorted({*candidates, *compare} - {name})
+    for missing in (other for other in names if not (models / other / "run.json").exists()):
+        raise FileNotFoundError(
+            f"{models / missing} is missing, a candidate or named by `compare` in params.yaml; "
+            f"`dvc repro` or `python -m digits.train model=… out={models / missing}` makes it"
+        )
     others = {
         models / other / "bundle": _of_another(other, models=models, reports=reports)
-        for other in sorted({*candidates, *compare} - {name})
+        for other in names
     }
+    classes = Predictor.open(bundle).classes
+    for other in others:
+        if Predictor.open(other).classes != classes:
+            raise ValueError(f"{other} knows other classes than {bundle}: they cannot be compared")
     assemble(bundle=bundle, lineage=lineage, samples=samples, served=SERVED, others=others)
     stored_tag(SERVED)
     bento = bentoml.bentos.build_bentofile()
@@ -77,7 +87,7 @@ def _of_another(name: str, *, models: Path, reports: Path) -> dict[str, Any]:
     evaluated = reports / name / "metrics.json"
     metrics = read_json(evaluated, stage="evaluate") if evaluated.exists() else {}
     lineage = _lineage(models / name / "bundle", {"version": None, **origin})
-    return {"tag": None, **lineage, "name": name, "metrics": metrics}
+    return {**lineage, "name": name, "metrics": metrics}
 
 
 def assemble(
@@ -100,7 +110,8 @@ def assemble(
             beside.mkdir(parents=True)
             for name in BUNDLE_FILES:
                 shutil.copyfile(other / name, beside / name)
-            write_json(beside / "lineage.json", of_other)
+            tagged = {"tag": content_tag(beside, of_other), **of_other}
+            write_json(beside / "lineage.json", tagged)
         tagged = {"tag": content_tag(folder, lineage), **lineage}
         for file_name, content in (("lineage.json", tagged), ("samples.json", samples)):
             write_json(folder / file_name, content)

@@ -105,7 +105,7 @@ def load_params(path: Path = PARAMS) -> Params:
             f"{path}: candidates must be a list of distinct names in conf/model/, "
             f"got {candidates!r}"
         )
-    if not _is_list_of(str, compare):
+    if not _is_list_of(str, compare) or not all(re.fullmatch(r"[\w-]+", name) for name in compare):
         raise ValueError(f"{path}: compare must be a list of folders in models/, got {compare!r}")
     return Params(
         data_name=name,

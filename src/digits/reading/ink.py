@@ -42,6 +42,7 @@ class Ink:
     box: Box
     contrast: float  # grey levels between paper and full ink
     edge_share: float  # how much of the image's border was ink before other strokes were dropped
+    grain: float  # pixels of the plane to a pixel of the ink
     row: tuple["Ink", ...] = ()  # what looks like digits side by side, from left to right, each
     together: "Ink | None" = None  # and all of them as if they were one
 
@@ -86,6 +87,7 @@ def _strokes(plane_HW: NDArrayF32) -> Ink:
 
 def _separate(above_HW: NDArrayF32) -> Ink:
     """Polarity, threshold and strokes of a plane whose paper is at 0."""
+    plane_height = above_HW.shape[0]
     ink_HW, noise, peak = _upwards(above_HW)
     for side in COARSER_SIDES:
         shrink = side / max(above_HW.shape)
@@ -97,7 +99,8 @@ def _separate(above_HW: NDArrayF32) -> Ink:
             coarse = Image.fromarray(above_HW).resize((width, height), Image.Resampling.BILINEAR)
             above_HW = np.asarray(coarse)
             ink_HW, noise, peak = _upwards(above_HW)
-    blank = Ink("blank", ink_HW, (0, 0, 0, 0), peak, 1.0)
+    grain = plane_height / ink_HW.shape[0]
+    blank = Ink("blank", ink_HW, (0, 0, 0, 0), peak, 1.0, grain)
     if peak < max(MIN_CONTRAST, NOISE_SIGMAS * noise):
         return blank
     full = float(np.quantile(ink_HW[ink_HW > peak / 2], FULL_INK))
@@ -116,7 +119,7 @@ def _separate(above_HW: NDArrayF32) -> Ink:
         if not len(rows):
             return blank
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        return Ink(None, kept_HW, box, full, edge_share)
+        return Ink(None, kept_HW, box, full, edge_share, grain)
 
     found = strokes(_digit(components, labels_HW.shape))
     specks = SPECK * max(part.area for part in components)

@@ -89,7 +89,7 @@ class Frames:
     """What was found on an image, as frames (H, W) of 0 = paper, 255 = ink."""
 
     frame: NDArrayU8  # the digit; all zero when the image is blank
-    side: int  # px of the longest side of its ink, on an image of at most twice WORK_SIDE
+    side: int  # px of its ink's longest side, on an image reduced to at most twice WORK_SIDE
     row: tuple[NDArrayU8, ...] = ()  # each of what may be digits side by side, from the left
     together: NDArrayU8 | None = None  # and all of those as if they were one digit
 
@@ -100,7 +100,7 @@ def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
     found = find_ink(plane(image))
     frame_HW = _frame(found, size)
     left, top, right, bottom = found.box
-    side = max(right - left, bottom - top)
+    side = round(max(right - left, bottom - top) * found.grain)
     if found.together is None:
         return Frames(frame_HW, side)
     row = tuple(_frame(part, size) for part in found.row)

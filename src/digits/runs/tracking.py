@@ -211,7 +211,7 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
             known = resume if resume and exists(resume, experiment_id=chosen) else None
             run_name = None if known else name
             active = mlflow.start_run(known, run_name=run_name, tags=tags, log_system_metrics=True)
-        yield Run(run_id=active.info.run_id, experiment=_experiment_name())
+        yield Run(run_id=active.info.run_id, experiment=experiment_name())
         status = "FINISHED"
     except Exception:
         status = "FAILED"
@@ -261,12 +261,13 @@ def exists(run_id: str, *, experiment_id: str | None = None) -> bool:
 
 def experiment_id() -> str:
     """The experiment that runs are logged to, made when there is none yet."""
-    name = _experiment_name()
+    name = experiment_name()
     known = client().get_experiment_by_name(name)
     return str(known.experiment_id) if known else _create_experiment(name)
 
 
-def _experiment_name() -> str:
+def experiment_name() -> str:
+    """`MLFLOW_EXPERIMENT_NAME`, or `digits`."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
 
 

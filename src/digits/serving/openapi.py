@@ -218,8 +218,7 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
             {
                 "tag": {
                     "type": "string",
-                    "nullable": True,
-                    "description": "of the selected model, in BentoML's model store",
+                    "description": "the selected model's tag in BentoML's model store; a digest",
                 },
                 **_IDENTITY,
                 "metrics": {"type": "object", "description": "on the test images"},

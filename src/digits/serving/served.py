@@ -7,6 +7,7 @@ Bento the model is missing: it is in the store, under the tag that `lineage.json
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,25 @@ def read_samples(folder: Path | None = None) -> list[dict[str, Any]]:
 
 
 def read_others(folder: Path | None = None) -> dict[str, Model]:
-    """The models packaged beside the selected one, by name; BentoMLException for a damaged one."""
+    """The models packaged beside the selected one, by name; without what is damaged.
+
+    The log says so then: who only wants to compare keeps nobody from an answer.
+    """
     folder = folder or packaged_folder()
-    try:
-        return {
-            path.name: Model(
-                Predictor.open(path), json.loads((path / "lineage.json").read_text("utf-8"))
+    found = {}
+    for path in sorted(file.parent for file in (folder / "others").glob("*/lineage.json")):
+        try:
+            lineage = read_lineage(path)
+            expect_whole(path, lineage)
+            model = Model(Predictor.open(path), {**lineage, "released": is_released()})
+            if model.identity["name"] != path.name:
+                raise ValueError(f"it is {model.identity['name']}")
+            found[path.name] = model
+        except (BentoMLException, OSError, ValueError, KeyError) as error:
+            logging.getLogger("bentoml.service").warning(
+                "%s is left out: %s; run `%s`", path, error, remedy(folder)
             )
-            for path in sorted((folder / "others").glob("*"))
-        }
-    except (OSError, ValueError) as error:
-        raise BentoMLException(f"{error}; run `{remedy(folder)}`") from None
+    return found
 
 
 def stored_tag(folder: Path | None = None) -> str:

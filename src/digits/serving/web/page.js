@@ -80,7 +80,9 @@ function show(answer, other) {
   paintFrame("seen", "size", answer.frame);
   $("latency").textContent = `${answer.latencyMs.toFixed(0)} ms`;
   const said = read === "?" ? verdict : `${read}, ${verdict}`;
-  speak(other ? `${said}. ${showOther(other)}` : said);
+  // Another may have been chosen since this was asked.
+  const wanted = other && other.model.name === $("other").value;
+  speak(wanted ? `${said}. ${showOther(other)}` : said);
 }
 
 function showOther(answer) {
@@ -89,7 +91,7 @@ function showOther(answer) {
   $("other-verdict").textContent = verdict;
   bars(1, answer.probabilities);
   paintFrame("other-seen", "other-size", answer.frame);
-  return `${$("other").value}: ${read}, ${verdict}`;
+  return `${answer.model.name}: ${read}, ${verdict}`;
 }
 
 // To who does not see the page: when the pen rests, not while it moves.
@@ -100,14 +102,24 @@ function speak(words) {
 }
 
 function showNothing(sentence) {
-  for (const id of ["digit", "other-digit"]) $(id).textContent = "?";
+  $("digit").textContent = "?";
   $("verdict").textContent = sentence;
   speak(sentence);
-  for (const id of ["latency", "other-verdict"]) $(id).textContent = "";
-  for (const which of [0, 1]) bars(which, classes.map(() => 0));
-  for (const id of ["seen", "other-seen"]) {
-    $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
-  }
+  $("latency").textContent = "";
+  bars(0, classes.map(() => 0));
+  wipe("seen");
+  showNothingOfOther();
+}
+
+function showNothingOfOther() {
+  $("other-digit").textContent = "?";
+  $("other-verdict").textContent = "";
+  bars(1, classes.map(() => 0));
+  wipe("other-seen");
+}
+
+function wipe(canvas) {
+  $(canvas).getContext("2d").clearRect(0, 0, $(canvas).width, $(canvas).height);
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -132,7 +144,7 @@ function makeBars() {
     row.append(head);
     for (const which of [0, 1]) {
       const bar = document.createElement("progress");
-      bar.setAttribute("aria-label", `probability of ${name}`);
+      bar.setAttribute("aria-label", `probability of ${name}${which ? ", other model" : ""}`);
       const cells = [row.insertCell(), row.insertCell()];
       cells[0].append(bar);
       cells[1].className = "share";
@@ -156,15 +168,26 @@ function paintFrame(canvas, size, frame) {
 
 $("other").onchange = async () => {
   const name = $("other").value;
-  if (name) {
+  showNothingOfOther();
+  showSecond(false);
+  if (!name) return;
+  try {
     const model = await getJson(`/model?model=${encodeURIComponent(name)}`);
+    if ($("other").value !== name) return; // another was chosen in the meantime
     for (const id of ["other-name", "name-1"]) $(id).textContent = name;
     $("other-accuracy").textContent = right(model.metrics) || "not evaluated";
     $("other-run").textContent = model.run_id;
+  } catch (error) {
+    $("other").value = "";
+    return error instanceof TokenWanted ? askForToken() : notice(`${name} does not answer.`);
   }
-  for (const part of document.querySelectorAll(".second")) part.hidden = !name;
+  showSecond(true);
   asker.ask();
 };
+
+function showSecond(shown) {
+  for (const part of document.querySelectorAll(".second")) part.hidden = !shown;
+}
 
 // --- drawing with mouse, finger or pen
 
@@ -316,7 +339,7 @@ async function start() {
   classes = model.classes;
   makeBars();
   for (const which of [0, 1]) bars(which, classes.map(() => 0));
-  for (const part of document.querySelectorAll(".second")) part.hidden = true;
+  showSecond(false);
   const [, ...others] = model.models;
   for (const name of others) $("other").add(new Option(name, name));
   $("compare").hidden = !others.length;

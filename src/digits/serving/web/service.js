@@ -60,16 +60,19 @@ export class Asker {
     this.changed = true;
     if (this.busy) return;
     this.busy = true;
-    while (this.changed) {
-      this.changed = false;
-      const told = await this.#once();
-      this.tell(told);
-      if (told.away) {
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-        this.changed = true;
+    try {
+      while (this.changed) {
+        this.changed = false;
+        const told = await this.#once();
+        this.tell(told);
+        if (told.away) {
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+          this.changed = true;
+        }
       }
+    } finally {
+      this.busy = false;
     }
-    this.busy = false;
   }
 
   async #once() {
@@ -77,8 +80,9 @@ export class Asker {
     if (!blob) return { blank: true };
     const name = this.other();
     try {
-      const [answer, other] = await Promise.all([predict(blob), name && predict(blob, name)]);
-      return { answer, other };
+      // Without the other's answer there is still the first one.
+      const other = name && predict(blob, name).catch(() => null);
+      return { answer: await predict(blob), other: await other };
     } catch (error) {
       if (error instanceof TokenWanted) return { tokenWanted: true };
       return error instanceof Refused ? { refused: error.message } : { away: true };

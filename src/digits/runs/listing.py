@@ -1,0 +1,120 @@
+"""The trainings in MLflow as a table: what `digits runs` shows, the best first."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# What can be sorted by: MLflow's name for it, and which way is better.
+SORTS = {
+    "validation": "metrics.`bundle/val_accuracy` DESC",
+    "test": "metrics.`test/accuracy` DESC",
+    "corrupted": "metrics.`test/mean_corrupted_accuracy` DESC",
+    "parameters": "metrics.`bundle/num_parameters` ASC",
+    "started": "attributes.start_time DESC",
+}
+TAGS = ("model", "dataset", "data_digest", "git_commit", "fallback")
+MOST_LOOKED_AT = 50  # runs whose parameters are known when one is misspelt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training as a line of the table; None is what it does not have."""
+
+    run_id: str
+    name: str
+    state: str
+    validation: float | None
+    test: float | None
+    corrupted: float | None
+    parameters: int | None
+    seconds: float | None  # from start to end
+    started: str  # local time
+
+
+def search(
+    *, where: Sequence[str] = (), sort: str = "validation", most: int = 20
+) -> list[Training]:
+    """The trainings of the experiment that have each KEY=VALUE in `where`.
+
+    A key is a tag in TAGS, `status`, or a parameter such as `optimizer.lr`. The store sorts and
+    filters, so that a thousand runs are as quick as ten. ValueError names what no run has;
+    TrackingError says that the store cannot be used.
+    """
+    from digits.runs import tracking
+
+    clauses = ["tags.model != ''", *map(_clause, where)]  # a sweep's own run has no model
+    tracking.check_reachable()
+    with tracking.talking_to_server():
+        client = tracking.client()
+        experiment = client.get_experiment_by_name(tracking.experiment_name())
+        if experiment is None:
+            return []
+        ids = [experiment.experiment_id]
+        found = client.search_runs(
+            ids, " and ".join(clauses), max_results=most, order_by=[SORTS[sort]]
+        )
+        if not found and where:
+            runs = client.search_runs(ids, clauses[0], max_results=MOST_LOOKED_AT)
+            _expect_known(where, {key for run in runs for key in run.data.params})
+    return [_training(run) for run in found]
+
+
+def _clause(condition: str) -> str:
+    """KEY=VALUE in MLflow's filter language."""
+    key, equals, value = condition.partition("=")
+    if not equals or not key or "`" in key:
+        raise ValueError(f"a condition is KEY=VALUE, such as seed=1; got {condition!r}")
+    quote = '"' if "'" in value else "'"
+    if quote in value:
+        raise ValueError(f"a value may have quotes of one kind only; got {condition!r}")
+    if key == "status":
+        return f"attributes.status = {quote}{value.upper()}{quote}"
+    kind = "tags" if key in TAGS else "params"
+    return f"{kind}.`{key}` = {quote}{value}{quote}"
+
+
+def _expect_known(where: Sequence[str], params: set[str]) -> None:
+    known = {*params, *TAGS, "status"}
+    for key in (condition.partition("=")[0] for condition in where):
+        if params and key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"no run has {key!r}{hint}")
+
+
+def _training(run: Any) -> Training:
+    metrics, info = run.data.metrics, run.info
+    num_parameters = metrics.get("bundle/num_parameters")
+    return Training(
+        run_id=info.run_id,
+        name=info.run_name,
+        state=info.status.lower(),
+        validation=metrics.get("bundle/val_accuracy"),
+        test=metrics.get("test/accuracy"),
+        corrupted=metrics.get("test/mean_corrupted_accuracy"),
+        parameters=None if num_parameters is None else int(num_parameters),
+        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        started=datetime.fromtimestamp(info.start_time / 1000).isoformat(" ", "minutes"),
+    )
+
+
+HEADS = ("run", "name", "state", "validation", "test", "corrupted", "parameters", "time", "started")
+
+
+def cells(training: Training) -> list[str]:
+    """A line of the table, under HEADS; a run is named by as much as tells it from others."""
+
+    def percent(share: float | None) -> str:
+        return "" if share is None else f"{share:.2%}"
+
+    return [
+        training.run_id[:8],
+        training.name,
+        training.state,
+        *map(percent, (training.validation, training.test, training.corrupted)),
+        "" if training.parameters is None else f"{training.parameters:,}",
+        "" if training.seconds is None else f"{training.seconds:,.0f} s",
+        training.started,
+    ]

@@ -1,0 +1,146 @@
+"""`digits runs`: the trainings that MLflow has, as a table."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from digits.commands import main
+from digits.runs import listing
+from training_fixtures import mlflow_client
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+# Name, parameters, validation and test accuracy; the last one failed before it had any.
+TRAININGS = [
+    ("cnn seed=1", {"seed": "1", "optimizer.lr": "0.012"}, 0.9946, 0.9961),
+    ("mlp seed=1", {"seed": "1", "optimizer.lr": "0.004"}, 0.9878, 0.9899),
+    ("cnn seed=2", {"seed": "2", "optimizer.lr": "0.012"}, 0.9950, None),
+    ("tiny it's", {"seed": "2", "optimizer.lr": "it's"}, None, None),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = mlflow_client(uri)
+    experiment = client.create_experiment("digits", folder.as_uri())
+    client.create_run(experiment, run_name="a sweep")  # has no model of its own
+    for name, params, validation, test in TRAININGS:
+        tags = {"model": name.split()[0], "dataset": "mnist"}
+        run = client.create_run(experiment, run_name=name, tags=tags)
+        for key, value in params.items():
+            client.log_param(run.info.run_id, key, value)
+        metrics = {"bundle/val_accuracy": validation, "test/accuracy": test}
+        for key, score in metrics.items():
+            if score is not None:
+                client.log_metric(run.info.run_id, key, score)
+        if validation is not None:
+            client.log_metric(run.info.run_id, "bundle/num_parameters", 1000 * len(name))
+        client.set_terminated(run.info.run_id, "FINISHED" if validation else "FAILED")
+    return uri
+
+
+@pytest.fixture(autouse=True)
+def here(store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+
+
+def digits(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def names(*words: str) -> list[str]:
+    result = digits("runs", "--json", *words)
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line)["name"] for line in result.stdout.splitlines()]
+
+
+def test_the_best_on_validation_comes_first_and_what_has_none_last() -> None:
+    assert names() == ["cnn seed=2", "cnn seed=1", "mlp seed=1", "tiny it's"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--sort", "test"], ["cnn seed=1", "mlp seed=1"]),
+        (["--most", "1"], ["cnn seed=2"]),
+        (["--where", "model=cnn", "--where", "seed=1"], ["cnn seed=1"]),
+        (["--where", "status=failed"], ["tiny it's"]),
+        (["--where", "optimizer.lr=it's"], ["tiny it's"]),
+        (["--where", "optimizer.lr=3"], []),
+    ],
+)
+def test_runs_are_sorted_and_filtered(words: list[str], expected: list[str]) -> None:
+    assert names(*words)[: len(expected)] == expected
+    if "--sort" not in words:
+        assert len(names(*words)) == len(expected)
+
+
+def test_the_table_has_a_line_a_run_and_figures_under_each_other() -> None:
+    result = digits("runs")
+    head, *lines = result.stdout.splitlines()
+    assert tuple(head.split()) == listing.HEADS
+    assert len(lines) == len(TRAININGS)
+    assert "99.46%" in lines[1]
+    assert "99.61%" in lines[1]
+    assert "10,000" in lines[1]
+    end = head.index("validation") + len("validation")
+    assert [line[end - 6 : end] for line in lines[:3]] == ["99.50%", "99.46%", "98.78%"]
+    assert "failed" in lines[3]
+
+
+def test_the_table_has_mlflows_own_figures(store: str) -> None:
+    (line,) = digits("runs", "--json", "--where", "model=mlp").stdout.splitlines()
+    shown = json.loads(line)
+    run = mlflow_client(store).get_run(shown["run_id"])
+    assert shown["validation"] == run.data.metrics["bundle/val_accuracy"]
+    assert shown["test"] == run.data.metrics["test/accuracy"]
+    assert shown["parameters"] == run.data.metrics["bundle/num_parameters"]
+    assert shown["corrupted"] is None
+    assert shown["seconds"] == (run.info.end_time - run.info.start_time) / 1000
+
+
+@pytest.mark.parametrize(
+    ("condition", "sentence"),
+    [
+        ("optimiser.lr=1", "no run has 'optimiser.lr'; did you mean 'optimizer.lr'?"),
+        ("seed", "a condition is KEY=VALUE, such as seed=1; got 'seed'"),
+        ("`=1", "a condition is KEY=VALUE, such as seed=1; got '`=1'"),
+        ("seed=\"'", "a value may have quotes of one kind only; got 'seed=\"\\''"),
+    ],
+)
+def test_a_condition_that_cannot_be_met_is_said(condition: str, sentence: str) -> None:
+    result = digits("runs", "--where", condition)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"Error: {sentence}\n"
+
+
+def test_an_unknown_order_is_answered_with_those_there_are() -> None:
+    result = digits("runs", "--sort", "speed")
+    assert result.exit_code == 2
+    assert "'validation', 'test', 'corrupted'" in result.stderr
+
+
+def test_without_a_run_it_says_so_and_makes_no_experiment(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "nothing yet")
+    result = digits("runs")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no training is in MLflow; `make repro` makes some\n"
+    with sqlite3.connect(store.removeprefix("sqlite:///")) as database:
+        (found,) = database.execute("select count(*) from experiments where name = 'nothing yet'")
+    assert found == (0,)
+
+
+def test_a_store_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    result = digits("runs")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "http://127.0.0.1:9 cannot be used" in result.stderr
