@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from digits import cli, configuration, fetch, settings
+from digits import commands, configuration, fetch, settings
 from digits.serving import openapi
 from drawn import drawn_digit
 
@@ -151,9 +151,9 @@ def test_make_help_lists_every_target() -> None:
 
 
 def test_every_digits_command_named_exists_and_the_readme_names_each() -> None:
-    assert named(r"(?:^|\s)digits ([a-z]+)").keys() <= cli.main.commands.keys()
+    assert named(r"(?:^|\s)digits ([a-z]+)").keys() <= commands.main.commands.keys()
     in_readme = [re.findall(r"^digits ([a-z]+)", line) for line in code_lines("README.md")]
-    assert cli.main.commands.keys() == {command for found in in_readme for command in found}
+    assert commands.main.commands.keys() == {command for found in in_readme for command in found}
 
 
 def test_every_module_named_to_be_run_has_a_main() -> None:
@@ -234,7 +234,7 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_answer_and_the_routes_shown_are_those_of_the_service() -> None:
-    described = openapi.describe({"tag": "digits:0"}, classes=range(10))
+    described = openapi.describe({"tag": "digits:0"}, classes=range(10), models=["cnn"])
     (answer,) = (json.loads(body) for body in blocks("README.md", "json"))
     schemas = described["components"]["schemas"]
     assert list(answer) == schemas["Prediction"]["required"]
