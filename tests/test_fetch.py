@@ -478,7 +478,9 @@ def project(folder: Path, *mirrors: str, fallback: str = "none") -> Path:
     dataset |= {"classes": list(range(10)), "mirrors": list(mirrors)}
     (folder / "conf" / "data" / "tiny.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False))
     params = {"data": {"name": "tiny", "fallback": fallback}, "val_size": 10, "seed": 1}
-    (folder / "params.yaml").write_text(yaml.safe_dump({**params, "candidates": ["mlp"]}))
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump({**params, "candidates": ["mlp"], "compare": []})
+    )
     return folder
 
 
