@@ -54,6 +54,17 @@ def test_labels_are_places_in_the_classes(tmp_path: Path) -> None:
     assert arrays["nondigits"].shape == (0, 20, 20)
 
 
+def test_some_are_taken_from_afar_and_have_few_pixels() -> None:
+    rng = np.random.default_rng(0)
+    sheet = pen.draw_digit(7, rng)
+    sides = [synthesize._near_or_far(sheet, rng).height for _ in range(400)]
+    far = [side for side in sides if side != pen.SIDE]
+    assert len(far) / len(sides) == pytest.approx(synthesize.FAR, abs=0.06)
+    smallest, largest = (px / pen.HEIGHT * pen.SIDE for px in synthesize.FAR_HEIGHTS)
+    assert smallest - 1 <= min(far) < smallest + 3
+    assert largest - 3 < max(far) <= largest + 1
+
+
 def test_drawn_digits_can_be_told_apart() -> None:
     """Each is nearest to another drawing of the same digit: a template in the wrong row is not."""
     rng = np.random.default_rng(0)

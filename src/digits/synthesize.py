@@ -16,13 +16,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.Image import Resampling
 
 from digits import settings
 from digits.files import replacing
 from digits.handwriting.nondigits import draw_nondigit
-from digits.handwriting.pen import draw_digit
+from digits.handwriting.pen import HEIGHT, draw_digit
 from digits.reading.normalize import normalize
 
 U8 = NDArray[np.uint8]
@@ -30,6 +32,8 @@ U8 = NDArray[np.uint8]
 SEED = 0
 AT_ONCE = 500  # images that a process draws with one generator
 SHEET = (6, 20)  # rows and columns shown of each kind
+FAR = 0.25  # share of the images that are taken from afar: so few pixels that strokes run together
+FAR_HEIGHTS = (8.0, 24.0)  # px of what is drawn on them
 
 
 def run(*, dataset: settings.Dataset, out: Path, report: Path) -> dict[str, U8]:
@@ -69,12 +73,22 @@ def _in_processes(draw: Callable[[int, int, int], U8], num: int, size: int) -> U
 def _digits(start: int, stop: int, size: int) -> U8:
     """Frames of the digits 0, 1, …, 9, 0, … from one place in that row to another."""
     rng = np.random.default_rng((SEED, 0, start))
-    return np.stack([normalize(draw_digit(i % 10, rng), size=size) for i in range(start, stop)])
+    drawn = [_near_or_far(draw_digit(i % 10, rng), rng) for i in range(start, stop)]
+    return np.stack([normalize(image, size=size) for image in drawn])
 
 
 def _nondigits(start: int, stop: int, size: int) -> U8:
     rng = np.random.default_rng((SEED, 1, start))
-    return np.stack([normalize(draw_nondigit(rng), size=size) for _ in range(start, stop)])
+    drawn = [_near_or_far(draw_nondigit(rng), rng) for _ in range(start, stop)]
+    return np.stack([normalize(image, size=size) for image in drawn])
+
+
+def _near_or_far(image: Image.Image, rng: Generator) -> Image.Image:
+    """The image as it is, or with the few pixels that a small digit has in a picture."""
+    if rng.random() >= FAR:
+        return image
+    shrink = rng.uniform(*FAR_HEIGHTS) / HEIGHT
+    return image.resize([max(1, round(side * shrink)) for side in image.size], Resampling.BOX)
 
 
 def _sheet(frames_NHW: U8, size: int) -> U8:
