@@ -30,19 +30,16 @@ def test_the_default_reads_corrupted_digits_and_knows_how_sure_it_may_be() -> No
 
 
 def test_the_default_reads_what_people_draw_scan_and_photograph() -> None:
-    """By `make wild`, with the packaged model.
-
-    Of optdigits 98.8 % are the aim, and 1 % of the test images refused; both are near, not reached.
-    """
+    """By `make wild`, with the packaged model."""
     wild = figures("bench/wild.json")
     assert wild["model"]["run_id"] == figures("reports/selected.json")["run_id"]
     sets = wild["sets"]
-    for name, least in (("strokes", 0.99), ("photo", 0.98), ("pen", 1.0), ("optdigits", 0.985)):
+    for name, least in (("strokes", 0.99), ("photo", 0.98), ("pen", 1.0), ("optdigits", 0.988)):
         assert sets[name]["accuracy"] >= least, name
     refused = sum(row["refused"] * row["num_digits"] for row in sets.values() if "refused" in row)
     assert refused / sum(row.get("num_digits", 0) for row in sets.values()) <= 0.05
     assert sets["nondigits"]["others_accepted"] <= 0.08
-    assert figures("reports/cnn/metrics.json")["refused_share"] <= 0.011
+    assert figures("reports/cnn/metrics.json")["refused_share"] <= 0.01
 
 
 # Those that were measured so far; bench/accuracy.py goes on where it stopped.
