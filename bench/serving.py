@@ -30,7 +30,7 @@ import httpx
 import numpy as np
 import onnx
 import psutil
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from digits.files import write_json
 from digits.reading.packaged import packaged_folder
@@ -76,6 +76,7 @@ def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Pee
         Load(f"{num} frames as bytes", "/classify", OCTETS, frames_NHW[:num].tobytes(), num)
         for num in (1, 64, 1024)
     ]
+    form = f"multipart/form-data; boundary={BOUNDARY}"
     as_json = json.dumps({"frames": frames_NHW[:1].tolist()}).encode()
     inputs = json.dumps({"inputs": frames_NHW[:1].tolist()}).encode()
     return [
@@ -83,7 +84,11 @@ def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Pee
             "ours",
             "bentoml serve --port {port}",
             "/readyz",
-            [*one, Load("a PNG", "/predict", f"multipart/form-data; boundary={BOUNDARY}", _form())],
+            [
+                *one,
+                Load("a 28x28 PNG", "/predict", form, _form(_digit(28))),
+                Load("a 280x280 PNG", "/predict", form, _form(_digit(280))),
+            ],
             {},
         ),
         Peer(
@@ -112,12 +117,17 @@ def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Pee
     ]
 
 
-def _form() -> bytes:
-    """A drawing as the page sends it: 280x280, a digit in the middle."""
-    canvas = np.full((280, 280), 255, np.uint8)
-    canvas[40:240, 128:152] = 0
+def _digit(side: int) -> Image.Image:
+    """A 2 as the page sends it, with soft edges: black on white, in the middle."""
+    canvas = Image.new("L", (280, 280), 255)
+    corners = [(80, 90), (110, 55), (160, 50), (195, 85), (190, 130), (80, 225), (205, 225)]
+    ImageDraw.Draw(canvas).line(corners, fill=0, width=22, joint="curve")
+    return canvas.resize((560, 560)).resize((side, side), Image.Resampling.BOX)
+
+
+def _form(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(canvas).save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
     return head.encode() + buffer.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
 
@@ -167,6 +177,17 @@ def running(peer: Peer, log: Path) -> Iterator[tuple[str, float, psutil.Process]
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def settle(process: psutil.Process) -> None:
+    """Wait until a service has answered those who no longer wait for it."""
+    every = [process, *process.children(recursive=True)]
+    while True:
+        busy = -sum(sum(one.cpu_times()[:2]) for one in every)
+        time.sleep(0.3)
+        busy += sum(sum(one.cpu_times()[:2]) for one in every)
+        if busy < 0.05:
+            return
+
+
 def measure(address: str, load: Load, *, clients: int, seconds: int, work: Path) -> dict[str, Any]:
     """What `wrk` says of one kind of request by so many clients."""
     (work / "body").write_bytes(load.body)
@@ -200,17 +221,18 @@ def _milliseconds(said: str, share: int) -> float:
 def alone(model: Path, frames_NHW: np.ndarray[Any, Any]) -> float:
     """Images a second of ONNX Runtime by itself, 64 at once, a process for each worker."""
     program = (
-        "import sys, time, numpy as np\nfrom pathlib import Path\n"
-        "from digits.reading.predictor import Predictor\n"
-        "p = Predictor.open(Path(sys.argv[1]))\n"
+        "import sys, time, numpy as np, onnxruntime\n"
+        "options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = 1\n"
+        "s = onnxruntime.InferenceSession(sys.argv[1], options, ['CPUExecutionProvider'])\n"
         "f = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, 28, 28)\n"
         "n, t = 0, time.perf_counter()\n"
-        "while time.perf_counter() - t < 3: p.outputs(f); n += len(f)\n"
+        "while time.perf_counter() - t < 3: s.run(None, {'frames': f}); n += len(f)\n"
         "print(n / (time.perf_counter() - t))\n"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(model)],
+            [sys.executable, "-c", program, str(model / "model.onnx")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -251,6 +273,7 @@ def main() -> None:
                 for load in peer.loads:
                     measure(address, load, clients=4, seconds=1, work=work)  # warm
                     for clients in CLIENTS:
+                        settle(process)
                         row = measure(
                             address, load, clients=clients, seconds=arguments.seconds, work=work
                         )

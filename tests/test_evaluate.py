@@ -11,7 +11,7 @@ import pytest
 
 from digits import evaluate
 from digits.corruptions import CORRUPTIONS, corrupt
-from digits.reading.predictor import Predictor
+from digits.reading.predictor import MOST_AT_ONCE, Predictor
 from digits.reporting.answers import Answers, draw
 from drawn import drawn_set
 from serving_fixtures import write_bundle
@@ -140,6 +140,14 @@ def test_without_drawn_images_nothing_is_said_of_them(tmp_path: Path) -> None:
     )
     predictor = Predictor.open(make_model(tmp_path / "model") / "bundle")
     assert evaluate.score_drawn(predictor, tmp_path / "synthetic.npz") == {}
+
+
+@pytest.mark.parametrize("num_frames", [1, MOST_AT_ONCE, MOST_AT_ONCE + 1, 3 * MOST_AT_ONCE])
+def test_many_frames_are_answered_each_as_alone(tmp_path: Path, num_frames: int) -> None:
+    predictor = Predictor.open(make_model(tmp_path / "model") / "bundle")
+    frames_NHW = np.random.default_rng(1).integers(0, 256, (num_frames, 28, 28), np.uint8)
+    alone_NK = np.concatenate([predictor.outputs(frame_HW[None]) for frame_HW in frames_NHW])
+    assert predictor.outputs(frames_NHW) == pytest.approx(alone_NK, abs=1e-4)
 
 
 def test_the_pictures_are_pictures_and_the_same_each_time(

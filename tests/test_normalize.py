@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw
 
-from digits.reading.normalize import UnreadableImage, normalize
+from digits.reading.normalize import UnreadableImage, normalize, normalize_row
+from digits.reading.planes import quantile
 from drawn import drawn_digit, drawn_set, likeness
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -50,6 +51,33 @@ def test_an_mnist_like_frame_barely_changes() -> None:
         again = normalize(Image.fromarray(frame))
         assert np.abs(again.astype(int) - frame).mean() < 3
         assert likeness(frame, again) > 0.98
+
+
+@pytest.mark.parametrize("size", [280, 300, 560])
+@pytest.mark.parametrize("label", [1, 4, 8])
+def test_a_large_digit_on_a_canvas_looks_the_same_on_the_coarser_plane(
+    label: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canvas = digit(label, size=size)
+    quickly, side = normalize(canvas), normalize_row(canvas).side
+    monkeypatch.setattr("digits.reading.normalize.CLEAR", size)  # nothing is: the finer one
+    assert not np.array_equal(quickly, normalize(canvas))
+    assert likeness(quickly, normalize(canvas)) > 0.985
+    assert side == pytest.approx(normalize_row(canvas).side, abs=2 * size / 140)
+
+
+def test_a_small_digit_on_a_large_canvas_is_taken_from_the_finer_plane() -> None:
+    canvas = Image.new("L", (300, 300), 255)
+    canvas.paste(digit(3, size=60), (100, 120))
+    cut = canvas.crop((80, 100, 200, 200))
+    assert likeness(normalize(canvas), normalize(cut)) > 0.99
+
+
+@few
+@given(st.lists(st.floats(0, 255, width=32), min_size=1, max_size=60), st.floats(0, 1))
+def test_a_quantile_is_numpys(values: list[float], share: float) -> None:
+    plane_N = np.array(values, np.float32)
+    assert quantile(plane_N, share) == pytest.approx(float(np.quantile(plane_N, share)), abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [8, 16, 28, 56])

@@ -27,30 +27,29 @@ def find_components(mask_HW: NDArray[np.bool_]) -> tuple[list[Component], NDArra
     step_HW = np.diff(np.pad(mask_HW, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     rows, starts = np.nonzero(step_HW == 1)
     stops = np.nonzero(step_HW == -1)[1]
-    parent = list(range(len(rows)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    runs = list(zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True))
-    above = 0  # the first run that can still touch this one from the row above
-    for i, (row, start, stop) in enumerate(runs):
-        while runs[above][0] < row - 1 or (runs[above][0] == row - 1 and runs[above][2] < start):
-            above += 1
-        j = above
-        while j < i and runs[j][0] == row - 1 and runs[j][1] <= stop:
-            parent[root(j)] = root(i)
-            j += 1
-    labels_HW = np.zeros((height, width), np.int32)
+    # Runs that touch, corners included: of the row above, those from `first` to before `past`.
+    above = (rows - 1) * (width + 2)
+    places = rows * (width + 2)
+    first = np.searchsorted(places + stops, above + starts).tolist()
+    past = np.searchsorted(places + starts, above + stops, side="right").tolist()
+    parent = list(range(len(rows)))  # of each run; never a later one
+    for run, (begin, end) in enumerate(zip(first, past, strict=True)):
+        for other in range(begin, end):
+            mine, its = run, other
+            while parent[mine] != mine:
+                mine = parent[mine]
+            while parent[its] != its:
+                its = parent[its]
+            parent[max(mine, its)] = min(mine, its)
     names: dict[int, int] = {}
     members: dict[int, list[int]] = {}
-    for i, (row, start, stop) in enumerate(runs):
-        label = names.setdefault(root(i), len(names) + 1)
-        members.setdefault(label, []).append(i)
-        labels_HW[row, start:stop] = label
+    for run in range(len(parent)):
+        parent[run] = parent[parent[run]]
+        label = names.setdefault(parent[run], len(names) + 1)
+        members.setdefault(label, []).append(run)
+    labels_HW = np.zeros((height, width), np.int32)
+    each = [names[root] for root in parent]
+    labels_HW[mask_HW] = np.repeat(np.array(each, np.int32), stops - starts)
     components = []
     for label, indices in members.items():
         row_N, start_N, stop_N = rows[indices], starts[indices], stops[indices]

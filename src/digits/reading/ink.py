@@ -12,7 +12,7 @@ from PIL import Image
 
 from .components import Component, find_components
 from .paper import fitted_paper, without_shadows
-from .planes import NDArrayF32, border
+from .planes import NDArrayF32, border, median, quantile
 from .rows import side_by_side
 
 NDArrayBool = NDArray[np.bool_]
@@ -43,6 +43,7 @@ class Ink:
     contrast: float  # grey levels between paper and full ink
     edge_share: float  # how much of the image's border was ink before other strokes were dropped
     grain: float  # pixels of the plane to a pixel of the ink
+    even: bool = False  # the paper is of one grey level, as on any canvas
     row: tuple["Ink", ...] = ()  # what looks like digits side by side, from left to right, each
     together: "Ink | None" = None  # and all of them as if they were one
 
@@ -75,11 +76,11 @@ def _strokes(plane_HW: NDArrayF32) -> Ink:
     even = paper_HW.size == 1
     if not even:
         # Light falls on ink and paper alike: where it is half, so is the step between them.
-        middle = float(np.median(paper_HW))
+        middle = median(paper_HW)
         above_HW *= middle / np.maximum(paper_HW, max(1.0, 0.3 * middle))
     found = _separate(above_HW)
     if found.edge_share < EDGE_SHARE or (even and min(plane_HW.shape) < SHEET_SIDE):
-        return found
+        return replace(found, even=even)
     # Nothing, or ink along the edge: the shadow of a hand has edges that no smooth surface has.
     levelled = _separate(without_shadows(above_HW))
     return levelled if levelled.edge_share < found.edge_share else found
@@ -103,7 +104,7 @@ def _separate(above_HW: NDArrayF32) -> Ink:
     blank = Ink("blank", ink_HW, (0, 0, 0, 0), peak, 1.0, grain)
     if peak < max(MIN_CONTRAST, NOISE_SIGMAS * noise):
         return blank
-    full = float(np.quantile(ink_HW[ink_HW > peak / 2], FULL_INK))
+    full = quantile(ink_HW[ink_HW > peak / 2], FULL_INK)
     ink_HW = np.clip((ink_HW - PAPER_SIGMAS * noise) / (full - PAPER_SIGMAS * noise), 0, 1)
     edge_share = float((border(ink_HW) > INK_EDGE).mean())
     components, labels_HW = find_components(_small_mask(ink_HW))
@@ -137,7 +138,7 @@ def _upwards(above_HW: NDArrayF32) -> tuple[NDArrayF32, float, float]:
     sample = above_HW[::step, ::step]
     # A low quantile, since ink or a sheet on a table may cover half of the image; 0.385 is where it
     # lies for a normal distribution of standard deviation 1.
-    noise = float(np.quantile(np.abs(sample), 0.3)) / 0.385
+    noise = quantile(np.abs(sample), 0.3) / 0.385
     floor = max(MIN_CONTRAST, NOISE_SIGMAS * noise) / 2
     # Squared, so that a small dark digit outweighs a wide faint gleam.
     light = float(np.square(np.maximum(sample - floor, 0)).sum())

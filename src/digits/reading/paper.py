@@ -6,7 +6,7 @@ Shapes: H/W pixels.
 import numpy as np
 from PIL import Image
 
-from .planes import NDArrayF32, border
+from .planes import NDArrayF32, border, median
 
 FIT_SIDE = 32  # px of the small copy on which the paper is fitted
 SHADOW_SIDE = 128  # px of the copy on which shadows are found
@@ -23,10 +23,10 @@ def fitted_paper(plane_HW: NDArrayF32) -> NDArrayF32:
     shape = (min(width, FIT_SIDE), min(height, FIT_SIDE))
     small_HW = np.asarray(Image.fromarray(plane_HW).resize(shape, Image.Resampling.BOX))
     edge = border(small_HW)
-    level = float(np.median(edge))
-    spread = 1.4826 * float(np.median(np.abs(edge - level)))
+    level = median(edge)
+    spread = 1.4826 * median(np.abs(edge - level))
     if spread < 1:  # even paper, as on any canvas: nothing to fit
-        return np.full((1, 1), np.median(border(plane_HW)), dtype=np.float32)
+        return np.full((1, 1), median(border(plane_HW)), dtype=np.float32)
     y_H3, x_W3 = _powers(small_HW.shape[0]), _powers(small_HW.shape[1])
     fit_HW = np.full_like(small_HW, level)
     surface_33 = np.zeros((3, 3), np.float32)
@@ -45,7 +45,7 @@ def fitted_paper(plane_HW: NDArrayF32) -> NDArrayF32:
         surface_33[0, 0] += level
         fit_HW = y_H3 @ surface_33 @ x_W3.T
         off_N = np.abs(small_HW - fit_HW)[near_HW]
-        spread = 1.4826 * float(np.median(off_N)) if len(off_N) else spread
+        spread = 1.4826 * median(off_N) if len(off_N) else spread
     return (_powers(height) @ surface_33 @ _powers(width).T).astype(np.float32)
 
 
@@ -71,8 +71,8 @@ def without_shadows(plane_HW: NDArrayF32) -> NDArrayF32:
     opened_HW = _extreme(_extreme(small_HW, reach, np.minimum), reach, np.maximum)
     dark_HW, light_HW = small_HW - closed_HW, small_HW - opened_HW
     # Grain pulls a closing up and an opening down.
-    dark_HW -= np.median(dark_HW)
-    light_HW -= np.median(light_HW)
+    dark_HW -= median(dark_HW)
+    light_HW -= median(light_HW)
     # Sharp shadows lie on paper rather than on a blackboard, and a 0 whose loop counts as light ink
     # has more of that than of its own: light ink has to be clearly more.
     dark, light = float(np.square(dark_HW).sum()), float(np.square(light_HW).sum())

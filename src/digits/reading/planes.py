@@ -13,24 +13,24 @@ WORK_SIDE = 320  # px; larger images are reduced to 1-2 times this: 20 px of dig
 ONE_COLOUR = 16  # standard deviation of a channel up to which strokes are of one colour
 
 
-def plane(image: Image.Image) -> NDArrayF32:
-    """Grey levels in 0..255, ink darker or lighter than paper: (H, W), reduced when large.
+def plane(image: Image.Image, *, side: int = WORK_SIDE) -> NDArrayF32:
+    """Grey levels in 0..255, ink darker or lighter than paper: (H, W), reduced to 1-2 times `side`.
 
     Sixteen bits are brought to eight, transparency becomes paper, colours are weighed so that
     yellow on white and red on green are seen. The image must have pixels.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep(image)
+        return _deep(image, side)
     if image.mode == "LAB":  # Pillow converts LAB to no other mode; channel 0 is lightness
         image = image.getchannel(0)
     if image.has_transparency_data:
-        rgba = reduced(image.convert("RGBA"))
+        rgba = reduced(image.convert("RGBA"), side)
         if rgba.getchannel("A").getextrema() != (255, 255):
             return _transparent(rgba)
         return _colour(rgba.convert("RGB"))
     if image.mode in ("1", "L"):
-        return np.asarray(reduced(image.convert("L")), dtype=np.float32)
-    return _colour(reduced(image.convert("RGB")))
+        return np.asarray(reduced(image.convert("L"), side), dtype=np.float32)
+    return _colour(reduced(image.convert("RGB"), side))
 
 
 def border(pixels: NDArrayF32) -> NDArrayF32:
@@ -38,13 +38,27 @@ def border(pixels: NDArrayF32) -> NDArrayF32:
     return np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
 
 
-def reduced(image: Image.Image) -> Image.Image:
-    """A whole fraction of the image's size, its longest side in 1..2 times WORK_SIDE."""
-    factor = max(image.size) // WORK_SIDE
+def median(values: NDArrayF32) -> float:
+    """As np.median, in a third of its time on a few hundred numbers."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: NDArrayF32, share: float) -> float:
+    """As np.quantile, linear between two neighbours, in a third of its time."""
+    place = share * (values.size - 1)
+    low = int(place)
+    high = min(low + 1, values.size - 1)
+    parted = np.partition(values, (low, high), axis=None)
+    return float(parted[low]) + (place - low) * (float(parted[high]) - float(parted[low]))
+
+
+def reduced(image: Image.Image, side: int) -> Image.Image:
+    """A whole fraction of the image's size, its longest side in 1..2 times `side`, or smaller."""
+    factor = max(image.size) // side
     return image.reduce(factor) if factor > 1 else image
 
 
-def _deep(image: Image.Image) -> NDArrayF32:
+def _deep(image: Image.Image, side: int) -> NDArrayF32:
     """16-bit, 32-bit and float pixels, by the range they must be meant in."""
     values_HW = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
     lowest, highest = float(values_HW.min()), float(values_HW.max())
@@ -53,10 +67,10 @@ def _deep(image: Image.Image) -> NDArrayF32:
     if fitting:
         lowest, highest = 0.0, fitting[0]
     elif lowest == highest:
-        return np.asarray(reduced(Image.new("F", image.size)))
+        return np.asarray(reduced(Image.new("F", image.size), side))
     # Halved first: the distance of the two ends of float64 is no float64.
     levels_HW = (values_HW / 2 - lowest / 2) / (highest / 2 - lowest / 2) * 255
-    return np.asarray(reduced(Image.fromarray(levels_HW.astype(np.float32))))
+    return np.asarray(reduced(Image.fromarray(levels_HW.astype(np.float32)), side))
 
 
 def _colour(rgb: Image.Image) -> NDArrayF32:

@@ -8,6 +8,8 @@ MAX_IMAGES = 100  # in one batch
 MAX_FRAMES = 4096  # in one request of normalised frames: a second's work
 # Fewer frames than this are read at once: handing them to a thread would take as long.
 FRAMES_IN_PLACE = 8
+# Images of fewer pixels together are read at once too: some milliseconds.
+PIXELS_IN_PLACE = 200_000
 RECEIVE_S = 20.0  # a body must have arrived whole by then
 ANSWER_S = 60.0  # from the first header to the answer; BentoML enforces it
 

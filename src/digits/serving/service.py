@@ -28,6 +28,8 @@ app = build_app()
     http={"host": "127.0.0.1"},  # unless --host or BENTOML_HOST says otherwise
     # No log line for each request, which costs time: /metrics counts them.
     logging={"access": {"enabled": False}},
+    # Nobody takes its spans unless told to (docs/decisions.md), and they cost as much.
+    tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(app, path="/")
 class Digits:

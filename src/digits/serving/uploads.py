@@ -85,14 +85,16 @@ async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
     return np.frombuffer(body, np.uint8).reshape(-1, size, size)
 
 
-def expect_pixels_within_limit(images: Iterable[bytes]) -> None:
-    """Refuse (413) images that have too many pixels together, going by their headers alone."""
-    if sum(map(_pixels_to_decode, images)) > limits.MAX_REQUEST_PIXELS:
+def pixels_within_limit(images: Iterable[bytes]) -> int:
+    """The pixels of all images together by their headers; Refused (413) if too many."""
+    pixels = sum(map(_pixels_to_decode, images))
+    if pixels > limits.MAX_REQUEST_PIXELS:
         raise Refused(
             413,
             f"the images have more than {limits.MAX_REQUEST_PIXELS:,} pixels together; "
             "send smaller or fewer images",
         )
+    return pixels
 
 
 def _pixels_to_decode(data: bytes) -> int:
