@@ -9,7 +9,6 @@ takes what it takes: bytes, multipart, or JSON. Writes bench/serving.json.
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import re
@@ -30,31 +29,18 @@ import httpx
 import numpy as np
 import onnx
 import psutil
-from PIL import Image, ImageDraw
 
 from digits.files import write_json
 from digits.reading.packaged import packaged_folder
 from digits.reading.predictor import Predictor
 from digits.serving import limits
+from loads import Load, as_bytes, as_png, reading_ms
 from machine import describe
 
 OUT = Path("bench/serving.json")
 PEERS = Path(__file__).resolve().parent / "peers"
 CLIENTS = (1, 16, 64)
 START_S = 120.0
-OCTETS = "application/octet-stream"
-BOUNDARY = "between-the-parts"
-
-
-@dataclass(frozen=True)
-class Load:
-    """One kind of request."""
-
-    name: str
-    path: str
-    content_type: str
-    body: bytes
-    images: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,11 +58,7 @@ def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Pee
     """The services, with `{port}` where theirs goes."""
     workers = str(limits.WORKERS)
     env = {"MODEL": str(model.resolve() / "model.onnx"), "WORKERS": workers}
-    one = [
-        Load(f"{num} frames as bytes", "/classify", OCTETS, frames_NHW[:num].tobytes(), num)
-        for num in (1, 64, 1024)
-    ]
-    form = f"multipart/form-data; boundary={BOUNDARY}"
+    one = [as_bytes(frames_NHW[:num]) for num in (1, 64, 1024)]
     as_json = json.dumps({"frames": frames_NHW[:1].tolist()}).encode()
     inputs = json.dumps({"inputs": frames_NHW[:1].tolist()}).encode()
     return [
@@ -84,11 +66,7 @@ def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Pee
             "ours",
             "bentoml serve --port {port}",
             "/readyz",
-            [
-                *one,
-                Load("a 28x28 PNG", "/predict", form, _form(_digit(28))),
-                Load("a 280x280 PNG", "/predict", form, _form(_digit(280))),
-            ],
+            [*one, as_png(28), as_png(280)],
             {},
         ),
         Peer(
@@ -115,21 +93,6 @@ def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Pee
             {},
         ),
     ]
-
-
-def _digit(side: int) -> Image.Image:
-    """A 2 as the page sends it, with soft edges: black on white, in the middle."""
-    canvas = Image.new("L", (280, 280), 255)
-    corners = [(80, 90), (110, 55), (160, 50), (195, 85), (190, 130), (80, 225), (205, 225)]
-    ImageDraw.Draw(canvas).line(corners, fill=0, width=22, joint="curve")
-    return canvas.resize((560, 560)).resize((side, side), Image.Resampling.BOX)
-
-
-def _form(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
-    return head.encode() + buffer.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def _mlflow_model(model: Path, work: Path) -> Path:
@@ -291,6 +254,9 @@ def main() -> None:
                 }
     images_per_s = round(alone(model, frames_NHW))
     print(f"ONNX Runtime alone, 64 at once: {images_per_s:,} images/s")
+    taken_ms = reading_ms()
+    for name, milliseconds in taken_ms.items():
+        print(f"decoding and normalising a {name}: {milliseconds} ms")
     if arguments.only is None:
         command = f"python bench/serving.py --seconds {arguments.seconds}"
         write_json(
@@ -300,6 +266,7 @@ def main() -> None:
                 "machine": describe(),
                 "num_workers": limits.WORKERS,
                 "onnxruntime_alone_images_per_s": images_per_s,
+                "decode_and_normalize_ms": taken_ms,
                 "services": services,
             },
         )

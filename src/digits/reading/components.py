@@ -24,7 +24,9 @@ class Component:
 def find_components(mask_HW: NDArray[np.bool_]) -> tuple[list[Component], NDArray[np.int32]]:
     """Connected parts of a (H, W) mask and its (H, W) labels: 0 = none, 1.. as in the list."""
     height, width = mask_HW.shape
-    step_HW = np.diff(np.pad(mask_HW, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    wide = np.zeros((height, width + 2), np.int8)  # np.pad takes longer than all the rest
+    wide[:, 1:-1] = mask_HW
+    step_HW = wide[:, 1:] - wide[:, :-1]
     rows, starts = np.nonzero(step_HW == 1)
     stops = np.nonzero(step_HW == -1)[1]
     # Runs that touch, corners included: of the row above, those from `first` to before `past`.

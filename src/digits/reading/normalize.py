@@ -195,7 +195,7 @@ def _with_usual_strokes(ink_HW: NDArrayF32, *, unit: float) -> NDArrayF32:
 
 def _neighbours(ink_HW: NDArrayF32, extreme: np.ufunc) -> NDArrayF32:
     """The largest or smallest of each pixel and its four neighbours."""
-    padded = np.pad(ink_HW, 1)
+    padded = _cut(ink_HW, (-1, -1, ink_HW.shape[1] + 1, ink_HW.shape[0] + 1))
     out = extreme(ink_HW, extreme(padded[1:-1, :-2], padded[1:-1, 2:]))
     return np.asarray(extreme(out, extreme(padded[:-2, 1:-1], padded[2:, 1:-1])), dtype=np.float32)
 

@@ -1,0 +1,84 @@
+"""What the services are asked, and how long one core takes to read images."""
+
+import io
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from digits.reading.normalize import read_frame
+
+BOUNDARY = "between-the-parts"
+
+
+@dataclass(frozen=True)
+class Load:
+    """One kind of request."""
+
+    name: str
+    path: str
+    content_type: str
+    body: bytes
+    images: int = 1
+
+
+def as_bytes(frames_NHW: np.ndarray[Any, Any]) -> Load:
+    """Frames as they are, for the fast lane."""
+    name, num = f"{len(frames_NHW)} frames as bytes", len(frames_NHW)
+    return Load(name, "/classify", "application/octet-stream", frames_NHW.tobytes(), num)
+
+
+def as_png(side: int) -> Load:
+    """A drawing of side x side pixels, as the page sends it."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    body = head.encode() + _encoded(_digit(side), "PNG") + f"\r\n--{BOUNDARY}--\r\n".encode()
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    return Load(f"a {side}x{side} PNG", "/predict", kind, body)
+
+
+def _digit(side: int) -> Image.Image:
+    """A 2 as the page sends it, with soft edges: black on white, in the middle."""
+    canvas = Image.new("L", (280, 280), 255)
+    corners = [(80, 90), (110, 55), (160, 50), (195, 85), (190, 130), (80, 225), (205, 225)]
+    ImageDraw.Draw(canvas).line(corners, fill=0, width=22, joint="curve")
+    return canvas.resize((560, 560)).resize((side, side), Image.Resampling.BOX)
+
+
+def _photo() -> Image.Image:
+    """12 megapixels of uneven, grainy paper with a digit on it."""
+    rng = np.random.default_rng(0)
+    width, height = 4000, 3000
+    light_HW = np.linspace(150, 230, width)[None, :] + np.linspace(-20, 20, height)[:, None]
+    light_HW = light_HW + rng.normal(0, 6, (height, width))
+    ink = _digit(280).resize((1800, 1800)).point(lambda level: 255 - level)
+    paper = Image.fromarray(light_HW.clip(0, 255).astype(np.uint8))
+    paper.paste(40, (1100, 600), ink)
+    return paper.convert("RGB")
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def reading_ms(repeats: int = 50) -> dict[str, float]:
+    """Median of decoding and normalising an image on one core, in milliseconds."""
+    images = {
+        "28x28 PNG": _encoded(_digit(28), "PNG"),
+        "280x280 PNG": _encoded(_digit(280), "PNG"),
+        "12-megapixel JPEG": _encoded(_photo(), "JPEG"),
+    }
+    taken = {}
+    for name, data in images.items():
+        seconds = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            frame_HW = read_frame(data)
+            seconds.append(time.perf_counter() - started)
+        assert frame_HW.any(), name
+        taken[name] = round(statistics.median(seconds) * 1000, 2)
+    return taken
