@@ -4,9 +4,10 @@ Those of `runs` stay out of `digits.cli`, which reads images where there is no M
 """
 
 from digits.cli import main
-from digits.runs.commands import runs
+from digits.runs.commands import compare, runs
 
 main.add_command(runs)
+main.add_command(compare)
 
 if __name__ == "__main__":
     main()

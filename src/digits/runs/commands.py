@@ -1,12 +1,17 @@
-"""The command line for who compares runs: `digits runs`."""
+"""The command line for who compares runs: `digits runs` and `digits compare`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from digits.runs import listing
+
+HTML = click.Path(path_type=Path, dir_okay=False, writable=True)
+LONGEST_CELL = 40  # characters of a parameter's value in the terminal
+MOST_LISTED = 10  # images on which two models disagree, in the terminal
 
 
 class Mistake(click.ClickException):
@@ -20,7 +25,8 @@ class Mistake(click.ClickException):
 @click.option("--sort", type=click.Choice([*listing.SORTS]), default="validation")
 @click.option("--most", type=click.IntRange(min=1), default=20, help="So many runs at most.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON a run.")
-def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool) -> None:
+@click.option("--html", type=HTML, help="Write the table to this file, for a browser, too.")
+def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool, html: Path | None) -> None:
     """List the trainings in MLflow, the best on validation first.
 
     KEY is model, dataset, status, or a parameter: --where model=cnn --where seed=1
@@ -31,6 +37,12 @@ def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool) -> None:
         found = listing.search(where=where, sort=sort, most=most)
     except (ValueError, TrackingError) as error:
         raise Mistake(str(error)) from None
+    if html:
+        from digits.runs import report
+
+        wanted = f"those with {' and '.join(where)}, " if where else ""
+        about = f"{wanted}sorted by {sort}, {most} at most"
+        _written(html, lambda: report.write_runs(html, found, about=about))
     if as_json:
         for training in found:
             click.echo(json.dumps(asdict(training)))
@@ -39,6 +51,64 @@ def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool) -> None:
     else:
         wanted = " with " + " and ".join(where) if where else ""
         click.echo(f"no training{wanted} is in MLflow; `make repro` makes some", err=True)
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="All of it as one line of JSON.")
+@click.option("--html", type=HTML, help="Write it to this file, for a browser: curves and images.")
+def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
+    """Compare two trainings: parameters, results, and the same test images one by one.
+
+    A and B are run ids or the beginning of one, run names, versions such as v7, or `champion`.
+    """
+    from digits.runs import comparison
+    from digits.runs.tracking import TrackingError
+
+    try:
+        found = comparison.compare(first, second)
+    except (ValueError, OSError, TrackingError) as error:
+        raise Mistake(str(error)) from None
+    if html:
+        from digits.runs import report
+
+        _written(html, lambda: report.write_comparison(html, found))
+    if as_json:
+        click.echo(comparison.as_json(found))
+        return
+    sides = [f"{side.name} ({side.run_id[:8]})" for side in (found.first, found.second)]
+    _table(("", "A", "B"), [["run", *sides], *map(list, found.results)])
+    click.echo()
+    if found.differing:
+        _table(("parameters that differ", "A", "B"), [_shortened(row) for row in found.differing])
+    else:
+        click.secho("no parameter differs", bold=True)
+    click.echo()
+    if found.paired:
+        click.echo(
+            f"of {found.paired.num:,} test images {found.paired.both_right:,} are read right by "
+            f"both, {found.paired.only_first} by A alone, {found.paired.only_second} by B alone, "
+            f"{found.paired.both_wrong} by neither"
+        )
+    click.secho(found.verdict, bold=True)
+    for one in found.disagreements[:MOST_LISTED]:
+        click.echo(f"  test image {one.index}, a {one.label}: A {one.first}, B {one.second}")
+    more = len(found.disagreements) - MOST_LISTED
+    if more > 0:
+        click.echo(f"  and {more} more; --html FILE shows them")
+
+
+def _written(path: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise Mistake(f"{path} cannot be written: {error.strerror}") from None
+    click.echo(f"written to {path}", err=True)
+
+
+def _shortened(row: tuple[str, str, str]) -> list[str]:
+    return [cell if len(cell) <= LONGEST_CELL else f"{cell[: LONGEST_CELL - 1]}…" for cell in row]
 
 
 def _table(heads: Sequence[str], rows: list[list[str]]) -> None:

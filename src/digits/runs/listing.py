@@ -96,8 +96,13 @@ def _training(run: Any) -> Training:
         corrupted=metrics.get("test/mean_corrupted_accuracy"),
         parameters=None if num_parameters is None else int(num_parameters),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
-        started=datetime.fromtimestamp(info.start_time / 1000).isoformat(" ", "minutes"),
+        started=local_time(info.start_time),
     )
+
+
+def local_time(milliseconds: int) -> str:
+    """MLflow's time as a person here writes it, to the minute."""
+    return datetime.fromtimestamp(milliseconds / 1000).isoformat(" ", "minutes")
 
 
 HEADS = ("run", "name", "state", "validation", "test", "corrupted", "parameters", "time", "started")

@@ -301,6 +301,7 @@ def _be_quiet_and_quick() -> None:
     for chatty in ("urllib3.connectionpool", "mlflow.system_metrics"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # An unreachable server is reported within seconds, not after seven retries of two minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")

@@ -1,0 +1,197 @@
+"""Two trainings side by side: what was asked of them, what they reached, where they disagree.
+
+N test images.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digits import paired
+from digits.reading.predictor import Predictor
+from digits.runs import finding, tracking
+from digits.runs.listing import local_time
+
+# What is shown of the metrics: MLflow's name, ours, and how it is written.
+RESULTS = {
+    "bundle/val_accuracy": ("validation accuracy", "{:.2%}"),
+    "test/accuracy": ("test accuracy", "{:.2%}"),
+    "test/mean_corrupted_accuracy": ("accuracy over corruptions", "{:.2%}"),
+    "test/ece": ("calibration error", "{:.2%}"),
+    "test/refused_share": ("test digits refused", "{:.2%}"),
+    "test/nondigits_accepted_share": ("drawn non-digits accepted", "{:.2%}"),
+    "test/latency_ms": ("one image", "{:.3f} ms"),
+    "bundle/num_parameters": ("parameters", "{:,.0f}"),
+}
+INTERVALS = {"test/accuracy": ("test/accuracy_low", "test/accuracy_high")}
+NOT_ASKED = ("data.num_train", "data.num_val", "prepared", "trainer.")  # follow from the rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two trainings."""
+
+    run_id: str
+    name: str
+    started: str
+    metrics: dict[str, float]
+    params: dict[str, str]
+    tags: dict[str, str]
+    curve: list[tuple[int, float]]  # epoch, validation accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """A test image that just one of the two reads right, or both wrong in their own way."""
+
+    index: int
+    label: Any
+    first: Any
+    second: Any
+    frame: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All that is known of two trainings; `paired` and what goes with it only of the same data."""
+
+    first: Side
+    second: Side
+    paired: paired.Paired | None
+    why_not: str  # there is no paired test; empty where there is one
+    disagreements: list[Disagreement]
+
+    @property
+    def differing(self) -> list[tuple[str, str, str]]:
+        """The parameters that differ: key, first, second; empty for what one does not have."""
+        keys = sorted({*self.first.params, *self.second.params})
+        rows = [
+            (key, self.first.params.get(key, ""), self.second.params.get(key, "")) for key in keys
+        ]
+        return [row for row in rows if row[1] != row[2] and not row[0].startswith(NOT_ASKED)]
+
+    @property
+    def results(self) -> list[tuple[str, str, str]]:
+        """What both reached, as written: name, first, second."""
+        return [
+            (name, _written(self.first, key, style), _written(self.second, key, style))
+            for key, (name, style) in RESULTS.items()
+            if key in self.first.metrics or key in self.second.metrics
+        ]
+
+    @property
+    def verdict(self) -> str:
+        """What the paired test says, in words."""
+        if self.paired is None:
+            return f"no paired test: {self.why_not}"
+        found = self.paired
+        if found.only_first == found.only_second == 0:
+            return f"both read each of the {found.num:,} test images alike"
+        better, margin = (
+            ("A", -found.difference) if found.difference < 0 else ("B", found.difference)
+        )
+        chance = f"exact McNemar p = {found.p_value:.2g}"
+        interval = f"B - A {found.low * 100:+.2f} to {found.high * 100:+.2f} points, 95 %"
+        if found.p_value < 0.05:
+            return f"{better} is better by {margin * 100:.2f} points ({interval}; {chance})"
+        return f"neither is shown to be better ({interval}; {chance})"
+
+
+def compare(first: str, second: str, *, data: Path = Path("data")) -> Comparison:
+    """Compare two trainings, named as `finding.find` takes them.
+
+    Both bundles answer the test images in `data`/NAME/prepared again, so that they are compared
+    image by image. ValueError for a run that is not there, TrackingError for a store that cannot
+    be used.
+    """
+    sides = [_side(finding.find(word)) for word in (first, second)]
+    found, why_not, disagreements = _same_images(*sides, data=data)
+    return Comparison(
+        first=sides[0],
+        second=sides[1],
+        paired=found,
+        why_not=why_not,
+        disagreements=disagreements,
+    )
+
+
+def _side(run: Any) -> Side:
+    with tracking.talking_to_server():
+        points = tracking.client().get_metric_history(run.info.run_id, "val_accuracy")
+    return Side(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        started=local_time(run.info.start_time),
+        metrics=dict(run.data.metrics),
+        params=dict(run.data.params),
+        tags=dict(run.data.tags),
+        curve=sorted({point.step: point.value for point in points}.items()),
+    )
+
+
+def _same_images(
+    first: Side, second: Side, *, data: Path
+) -> tuple[paired.Paired | None, str, list[Disagreement]]:
+    names = {side.tags.get("dataset", "") for side in (first, second)}
+    if len(names) > 1:
+        return None, f"they learnt from different data sets, {' and '.join(sorted(names))}", []
+    (name,) = names
+    test = data / name / "prepared" / "test.npz"
+    if not test.exists():
+        return None, f"{test} is missing; `dvc repro prepare` makes it", []
+    with np.load(test) as arrays:
+        images_NHW, labels_N = arrays["images"], arrays["labels"]
+    answers = []
+    for side in (first, second):
+        bundle = finding.bundle(side.run_id)
+        if bundle is None:
+            return None, f"run {side.run_id[:8]} ({side.name}) has no bundle", []
+        predictor = Predictor.open(bundle)
+        answers.append(predictor.logits(images_NHW).argmax(axis=1))
+    classes = predictor.classes
+    first_N, second_N = answers
+    found = paired.compare(first_N == labels_N, second_N == labels_N)
+    disagreements = [
+        Disagreement(
+            index=int(index),
+            label=classes[labels_N[index]],
+            first=classes[first_N[index]],
+            second=classes[second_N[index]],
+            frame=images_NHW[index],
+        )
+        for index in np.flatnonzero(first_N != second_N)
+    ]
+    return found, "", disagreements
+
+
+def _written(side: Side, key: str, style: str) -> str:
+    if key not in side.metrics:
+        return ""
+    text = style.format(side.metrics[key])
+    bounds = [side.metrics.get(bound) for bound in INTERVALS.get(key, ())]
+    if bounds and None not in bounds:
+        text += f" ({' to '.join(style.format(bound) for bound in bounds)})"
+    return text
+
+
+def as_json(found: Comparison) -> str:
+    """All of it but pictures and curves, as one line of JSON."""
+    content = {
+        "first": {"run_id": found.first.run_id, "name": found.first.name},
+        "second": {"run_id": found.second.run_id, "name": found.second.name},
+        "parameters": {key: [first, second] for key, first, second in found.differing},
+        "metrics": {
+            key: [found.first.metrics.get(key), found.second.metrics.get(key)] for key in RESULTS
+        },
+        "paired": None if found.paired is None else vars(found.paired),
+        "verdict": found.verdict,
+        "disagreements": [
+            {"index": one.index, "label": one.label, "first": one.first, "second": one.second}
+            for one in found.disagreements
+        ],
+    }
+    return json.dumps(content)

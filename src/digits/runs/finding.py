@@ -1,0 +1,87 @@
+"""Find the run that a person means: by its id or the start of it, its name, a version, an alias."""
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from digits.runs import tracking
+from digits.runs.registry import MODEL
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+SHORTEST = 4  # characters of an id
+MOST_NAMED = 200  # runs whose names are looked at for what was meant
+
+
+def find(word: str) -> Any:
+    """The MLflow run of a training.
+
+    `word` is a run's id or its beginning, a run's whole name, a version of the registered model
+    (`v7` or `7`), or an alias of it (`champion`). ValueError says what is not there, or names the
+    runs that fit where several do; TrackingError that the store cannot be used.
+    """
+    tracking.check_reachable()
+    with tracking.talking_to_server():
+        client = tracking.client()
+        for look in (_by_version, _by_id, _by_name):
+            found = look(client, word)
+            if len(found) > 1:
+                fitting = ", ".join(f"{run.info.run_id[:8]} ({run.info.run_name})" for run in found)
+                raise ValueError(f"{word!r} fits several runs: {fitting}; give more of the id")
+            if found:
+                return found[0]
+        raise ValueError(f"there is no run {word!r}{_hint(client, word)}")
+
+
+def bundle(run_id: str) -> Path | None:
+    """The folder of the run's bundle, fetched where it is not on this machine; None without one."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        if not any(entry.path == "bundle" for entry in client.list_artifacts(run_id)):
+            return None
+        return Path(client.download_artifacts(run_id, "bundle"))
+
+
+def _by_version(client: "MlflowClient", word: str) -> list[Any]:
+    number = word.removeprefix("v")
+    if number.isdecimal() and len(number) < SHORTEST:
+        found = client.search_model_versions(f"name = '{MODEL}'")
+        ids = [entry.run_id for entry in found if str(entry.version) == number]
+    else:
+        named = _aliases(client).get(word)
+        ids = [] if named is None else [client.get_model_version(MODEL, named).run_id]
+    return [client.get_run(run_id) for run_id in ids]
+
+
+def _by_id(client: "MlflowClient", word: str) -> list[Any]:
+    if len(word) < SHORTEST or not word.isalnum():
+        return []
+    return _search(client, f"attributes.run_id LIKE '{word.lower()}%'")
+
+
+def _by_name(client: "MlflowClient", word: str) -> list[Any]:
+    if "'" in word and '"' in word:
+        return []
+    quote = '"' if "'" in word else "'"
+    return _search(client, f"attributes.run_name = {quote}{word}{quote}")
+
+
+def _search(client: "MlflowClient", clause: str) -> list[Any]:
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(ids, f"{clause} and tags.model != ''", max_results=5)
+    return list(found)
+
+
+def _aliases(client: "MlflowClient") -> dict[str, str]:
+    found = client.search_registered_models(f"name = '{MODEL}'")
+    return dict(found[0].aliases) if found else {}
+
+
+def _hint(client: "MlflowClient", word: str) -> str:
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(ids, "tags.model != ''", max_results=MOST_NAMED)
+    known = {run.info.run_name for run in runs} | set(_aliases(client))
+    near = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
+    meant = " or ".join(map(repr, near))
+    return f"; did you mean {meant}?" if near else "; `digits runs` lists them"

@@ -1,0 +1,181 @@
+"""`digits compare`: two trainings side by side, and the report of it."""
+
+import json
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from digits.commands import main
+from digits.reading.predictor import Predictor
+from drawn import drawn_set
+from serving_fixtures import write_bundle
+from training_fixtures import mlflow_client
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+NUM = 80
+PARAMS = {"model.name": "tiny", "seed": "1", "data.num_val": "50"}
+
+
+@dataclass(frozen=True)
+class Store:
+    uri: str
+    folder: Path
+    ids: dict[str, str]  # of the runs by name
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Two trainings with bundles, one on other data and one that failed; the test images."""
+    folder = tmp_path_factory.mktemp("compared")
+    (folder / "data/mnist/prepared").mkdir(parents=True)
+    images_NHW, labels_N = drawn_set(NUM, seed=3)
+    np.savez(folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = mlflow_client(uri)
+    experiment = client.create_experiment("digits", (folder / "files").as_uri())
+    client.create_registered_model("digits")
+    ids = {}
+    for seed, (name, dataset) in enumerate(
+        [("tiny one", "mnist"), ("tiny two", "mnist"), ("other", "letters"), ("failed", "mnist")]
+    ):
+        run = client.create_run(
+            experiment, run_name=name, tags={"model": "tiny", "dataset": dataset}
+        )
+        ids[name] = run.info.run_id
+        for key, value in (PARAMS | {"seed": str(seed), "data.num_val": str(50 + seed)}).items():
+            client.log_param(run.info.run_id, key, value)
+        if name == "failed":
+            continue
+        for epoch in range(3):
+            client.log_metric(run.info.run_id, "val_accuracy", 0.9 + seed / 100, step=epoch)
+        metrics = {"test/accuracy": 0.95 + seed / 100, "test/accuracy_low": 0.9}
+        for key, score in (metrics | {"test/accuracy_high": 0.99}).items():
+            client.log_metric(run.info.run_id, key, score)
+        write_bundle(folder / name / "bundle", seed=seed)
+        client.log_artifacts(run.info.run_id, str(folder / name / "bundle"), "bundle")
+    version = client.create_model_version("digits", "somewhere", run_id=ids["tiny two"])
+    client.set_registered_model_alias("digits", "champion", version.version)
+    return Store(uri, folder, ids)
+
+
+@pytest.fixture(autouse=True)
+def here(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(store.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+
+
+def digits(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def answers(store: Store, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    with np.load("data/mnist/prepared/test.npz") as arrays:
+        predictor = Predictor.open(store.folder / name / "bundle")
+        return predictor.probabilities(arrays["images"]).argmax(axis=1)
+
+
+def test_both_answer_the_same_images_and_every_figure_is_theirs(store: Store) -> None:
+    result = digits("compare", "tiny one", "tiny two", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["parameters"] == {"seed": ["0", "1"]}  # what follows from it is left out
+    with np.load("data/mnist/prepared/test.npz") as arrays:
+        labels_N = arrays["labels"]
+    first_N, second_N = answers(store, "tiny one"), answers(store, "tiny two")
+    paired = found["paired"]
+    assert paired["num"] == NUM
+    assert paired["only_first"] == ((first_N == labels_N) & (second_N != labels_N)).sum()
+    assert paired["only_second"] == ((second_N == labels_N) & (first_N != labels_N)).sum()
+    differing = np.flatnonzero(first_N != second_N)
+    assert [one["index"] for one in found["disagreements"]] == differing.tolist()
+    assert len(differing) > 10
+    for key, (first, second) in found["metrics"].items():
+        for name, value in (("tiny one", first), ("tiny two", second)):
+            logged = mlflow_client(store.uri).get_run(store.ids[name]).data.metrics
+            assert value == logged.get(key)
+
+
+def test_the_terminal_says_what_the_json_says() -> None:
+    said = digits("compare", "tiny one", "tiny two")
+    assert said.exit_code == 0, said.stderr
+    found = json.loads(digits("compare", "tiny one", "tiny two", "--json").stdout)
+    assert found["verdict"] in said.stdout
+    assert "95.00% (90.00% to 99.00%)" in said.stdout
+    one = found["disagreements"][0]
+    line = f"test image {one['index']}, a {one['label']}: A {one['first']}, B {one['second']}"
+    assert line in said.stdout
+    assert f"and {len(found['disagreements']) - 10} more" in said.stdout
+
+
+def test_the_report_needs_nothing_else_and_has_the_same_figures(tmp_path: Path) -> None:
+    out = tmp_path / "compared.html"
+    result = digits("compare", "tiny one", "tiny two", "--html", str(out), "--json")
+    assert result.exit_code == 0, result.stderr
+    page, found = out.read_text(encoding="utf-8"), json.loads(result.stdout)
+    assert found["verdict"] in page
+    assert "95.00% (90.00% to 99.00%)" in page
+    assert page.count("<img ") == min(60, len(found["disagreements"]))
+    assert "<svg" in page
+    loaded = re.findall(r'(?:src|href)="([^"#]+)', page)
+    assert loaded
+    assert all(address.startswith("data:image/png") for address in loaded)
+    assert "url(http" not in page
+    assert "@import" not in page
+    HTMLParser().feed(page)
+
+
+def test_the_table_of_runs_is_a_report_too(tmp_path: Path) -> None:
+    result = digits("runs", "--html", str(tmp_path / "runs.html"))
+    assert result.exit_code == 0, result.stderr
+    page = (tmp_path / "runs.html").read_text(encoding="utf-8")
+    for line in result.stdout.splitlines()[1:]:
+        for cell in re.split(r" {2,}", line.strip()):
+            assert f"<td>{cell}</td>" in page
+
+
+@pytest.mark.parametrize("word", ["champion", "v1", "1", "id", "start of id", "tiny two"])
+def test_a_run_is_found_by_what_people_call_it(store: Store, word: str) -> None:
+    run_id = store.ids["tiny two"]
+    named = {"id": run_id, "start of id": run_id[:8]}.get(word, word)
+    found = json.loads(digits("compare", "tiny one", named, "--json").stdout)
+    assert found["second"]["run_id"] == run_id
+
+
+def test_a_run_of_other_data_is_compared_without_the_images() -> None:
+    found = json.loads(digits("compare", "tiny one", "other", "--json").stdout)
+    assert found["paired"] is None
+    assert "different data sets, letters and mnist" in found["verdict"]
+
+
+def test_a_run_without_a_bundle_is_compared_without_the_images(store: Store) -> None:
+    found = json.loads(digits("compare", "tiny one", "failed", "--json").stdout)
+    run_id = store.ids["failed"][:8]
+    assert found["verdict"] == f"no paired test: run {run_id} (failed) has no bundle"
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("tiny tow", "there is no run 'tiny tow'; did you mean 'tiny two' or 'tiny one'?"),
+        ("champoin", "there is no run 'champoin'; did you mean 'champion'?"),
+        ("v9", "there is no run 'v9'; "),
+        ("zz' or 1 = '1", "there is no run \"zz' or 1 = '1\"; `digits runs` lists them"),
+    ],
+)
+def test_a_run_that_is_not_there_is_named_with_the_nearest(word: str, sentence: str) -> None:
+    result = digits("compare", "tiny one", word)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence() -> None:
+    result = digits("compare", "tiny one", "tiny two", "--html", "/proc/nowhere/a.html")
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
