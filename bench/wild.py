@@ -12,7 +12,6 @@ each as the model saw it.
 import argparse
 import base64
 import contextlib
-import csv
 import math
 import os
 import socket
@@ -28,6 +27,7 @@ import httpx
 import numpy as np
 
 from digits.files import replacing, write_json
+from digits.labelled import read_sets
 from digits.reporting import figures
 from digits.scores import wilson_interval
 from machine import describe
@@ -37,29 +37,6 @@ OUT = Path("bench/wild.json")
 START_S = 60.0
 CLIENTS = 4
 NUM_SHOWN = 64  # mistakes on the sheet
-
-
-def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
-    """Each set's images and labels, by its folder's name; ValueError when there are none."""
-    tables = [folder / "labels.csv", *sorted(folder.glob("*/labels.csv"))]
-    sets = {}
-    for table in filter(Path.is_file, tables):
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        try:
-            sets[table.parent.name] = [
-                (table.parent / row["file"], int(row["label"])) for row in rows
-            ]
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"{table} needs the columns file and label, with a digit or -1 in each row: {error}"
-            ) from None
-    if not any(sets.values()):
-        raise ValueError(
-            f"{folder} has no labelled images; give a folder with a labels.csv of `file` and "
-            "`label`, or with such folders in it"
-        )
-    return sets
 
 
 @contextlib.contextmanager

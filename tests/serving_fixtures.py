@@ -34,11 +34,11 @@ SAMPLES = [
     {"label": 3, "digit": 3, "png": PIXEL},
     {"label": 4, "digit": 9, "png": PIXEL},
 ]
+RUN = {"run_id": "0123456789abcdef", "git_commit": "fedcba9876543210"}
 SELECTED = {
     "model": "tiny",
     "version": 3,
-    "run_id": "0123456789abcdef",
-    "git_commit": "fedcba9876543210",
+    **RUN,
     "reason": "the better one",
     "candidates": [{"name": "small"}, {"name": "tiny"}],
 }
@@ -47,9 +47,18 @@ SMALL_SIZE = 8
 SMALL_RUN = {"run_id": "02468ace", "git_commit": "fdb97531"}
 
 
-def write_bundle(folder: Path, *, seed: int, size: int = 28, name: str = "tiny") -> None:
-    """A bundle with a linear model of random weights: uint8 frames in, 10 logits out."""
-    weights = np.random.default_rng(seed).normal(size=(size**2, 10)).astype(np.float32) / 2000
+def write_bundle(
+    folder: Path,
+    *,
+    seed: int,
+    size: int = 28,
+    name: str = "tiny",
+    weights: np.ndarray | None = None,
+    dataset: str = "mnist",
+) -> None:
+    """A bundle with a linear model: uint8 frames in, 10 logits out; random weights if none."""
+    if weights is None:
+        weights = np.random.default_rng(seed).normal(size=(size**2, 10)).astype(np.float32) / 2000
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["frames"], ["floats"], to=TensorProto.FLOAT),
@@ -67,7 +76,7 @@ def write_bundle(folder: Path, *, seed: int, size: int = 28, name: str = "tiny")
     opset = [helper.make_opsetid("", 17)]
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
-    lineage = {"data_digest": f"sha256:{seed:064x}", "dataset": "mnist", "fallback": False}
+    lineage = {"data_digest": f"sha256:{seed:064x}", "dataset": dataset, "fallback": False}
     meta = {
         "format": FORMAT,
         "name": name,
@@ -93,9 +102,12 @@ def make_project(folder: Path, *, seed: int = 0) -> Path:
     write_bundle(folder / "models/tiny/bundle", seed=seed)
     write_bundle(folder / "models/small/bundle", seed=seed, size=SMALL_SIZE, name="small")
     (folder / "models/small/run.json").write_text(json.dumps(SMALL_RUN))
-    (folder / "reports/tiny").mkdir(parents=True)
-    (folder / "reports/tiny/metrics.json").write_text(json.dumps(METRICS))
-    (folder / "reports/tiny/samples.json").write_text(json.dumps({"samples": SAMPLES}))
+    shutil.copytree(folder / "models/tiny", folder / "champion")
+    (folder / "models/tiny/run.json").write_text(json.dumps(RUN))
+    crowned = {"name": "tiny", "version": SELECTED["version"], **RUN, "metrics": METRICS}
+    (folder / "champion/champion.json").write_text(json.dumps(crowned))
+    (folder / "champion/samples.json").write_text(json.dumps({"samples": SAMPLES}))
+    (folder / "reports").mkdir()
     (folder / "reports/selected.json").write_text(json.dumps(SELECTED))
     return folder
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -166,9 +167,30 @@ def test_a_summary_before_any_run_is_one_sentence(
     assert result.stderr == "Error: reports/selected.json is missing; run `make repro`\n"
 
 
-@pytest.mark.parametrize("fallback", [False, True])
+RULING = {"name": "cnn", "version": 2}
+
+
+@pytest.mark.parametrize(
+    ("fallback", "verdict", "said"),
+    [
+        (
+            False,
+            {"promoted": True, "reason": "there was no champion", "champion": None},
+            "champion   yes: there was no champion",
+        ),
+        (
+            True,
+            {"promoted": False, "reason": "not shown to be better", "champion": RULING},
+            "champion   no, cnn, version 2, stays and is served: not shown to be better",
+        ),
+    ],
+)
 def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fallback: bool,
+    verdict: dict[str, Any],
+    said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     metrics = {"accuracy": 0.995, "accuracy_low": 0.994, "accuracy_high": 0.996}
@@ -177,6 +199,7 @@ def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
         "reports/tiny/metrics.json": {**metrics, "num_images": 10_000, "latency_ms": 0.08},
         "models/tiny/run.json": {"train_s": 41.4, "trainer": "cpu bf16-mixed"},
         "reports/data.json": {"name": "x", "requested": "mnist", "fallback": fallback},
+        "champion/verdict.json": verdict,
     }
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -185,6 +208,7 @@ def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
     assert result.exit_code == 0
     for part in (
         "tiny, version 3",
+        said,
         SELECTED["reason"],
         "99.50% of 10,000 test images (95 % interval 99.40% to 99.60%)",
         "41 s to train on cpu bf16-mixed, 0.08 ms to read one image",

@@ -24,6 +24,7 @@ from digits.settings import Dataset, IdxFile, Synthetic
 from mirror_server import Answer, MirrorServer, send, serving
 
 ROOT = Path(__file__).parent.parent
+GATE = yaml.safe_load((ROOT / "params.yaml").read_text())["gate"]
 NAMES = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -479,7 +480,7 @@ def project(folder: Path, *mirrors: str, fallback: str = "none") -> Path:
     (folder / "conf" / "data" / "tiny.yaml").write_text(yaml.safe_dump(dataset, sort_keys=False))
     params = {"data": {"name": "tiny", "fallback": fallback}, "val_size": 10, "seed": 1}
     (folder / "params.yaml").write_text(
-        yaml.safe_dump({**params, "candidates": ["mlp"], "compare": []})
+        yaml.safe_dump({**params, "candidates": ["mlp"], "compare": [], "gate": GATE})
     )
     return folder
 

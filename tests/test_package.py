@@ -14,6 +14,7 @@ from digits.serving.served import read_others
 from serving_fixtures import (
     METRICS,
     ROOT,
+    RUN,
     SELECTED,
     SMALL_RUN,
     Packaged,
@@ -69,6 +70,21 @@ def test_models_trained_by_hand_are_packaged_to_compare_where_params_name_them(
     others = project / "served/others"
     assert {path.name for path in others.iterdir()} == {"mine", "small"}
     assert json.loads((others / "mine/lineage.json").read_text())["name"] == "mine"
+
+
+def test_a_challenger_of_the_champions_name_is_packaged_beside_it(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    write_bundle(project / "models/tiny/bundle", seed=9)
+    (project / "models/tiny/run.json").write_text(json.dumps({**RUN, "run_id": "later"}))
+    result = package(project, home=tmp_path / "home")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((project / "served/lineage.json").read_text())["run_id"] == RUN["run_id"]
+    others = project / "served/others"
+    assert {path.name for path in others.iterdir()} == {"small", "tiny-challenger"}
+    lineage = json.loads((others / "tiny-challenger/lineage.json").read_text())
+    assert (lineage["name"], lineage["run_id"]) == ("tiny-challenger", "later")
+    made = (project / "models/tiny/bundle/model.onnx").read_bytes()
+    assert (others / "tiny-challenger/model.onnx").read_bytes() == made
 
 
 def test_a_model_to_compare_that_is_not_there_or_not_alike_is_named(tmp_path: Path) -> None:
@@ -171,17 +187,19 @@ def test_the_next_command_is_printed(packaged: Packaged) -> None:
     [
         (lambda p: (p / "reports/selected.json").unlink(), "dvc repro select"),
         (lambda p: (p / "reports/selected.json").write_text("{"), "selected.json is damaged"),
-        (lambda p: (p / "reports/selected.json").write_text("{}"), "has no 'model'"),
-        (lambda p: (p / "reports/tiny/metrics.json").unlink(), "dvc repro evaluate"),
-        (lambda p: (p / "models/tiny/bundle/model.onnx").unlink(), "model.onnx is missing"),
-        (lambda p: (p / "models/tiny/bundle/model.onnx").write_bytes(b"x"), "is damaged"),
+        (lambda p: (p / "reports/selected.json").write_text("{}"), "has no 'candidates'"),
+        (lambda p: (p / "champion/champion.json").unlink(), "dvc repro gate"),
+        (lambda p: (p / "champion/champion.json").write_text("{}"), "has no 'version'"),
+        (lambda p: (p / "champion/bundle/model.onnx").unlink(), "model.onnx is missing"),
+        (lambda p: (p / "champion/bundle/model.onnx").write_bytes(b"x"), "is damaged"),
         (lambda p: (p / "bentofile.yaml").write_text("service: nowhere:Digits"), "nowhere"),
     ],
     ids=[
         "no-selection",
         "broken-selection",
         "empty-selection",
-        "no-metrics",
+        "no-champion",
+        "empty-champion",
         "no-model",
         "broken-model",
         "broken-bentofile",

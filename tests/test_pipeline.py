@@ -104,7 +104,7 @@ def checkout(story: Story) -> Iterator[Checkout]:
 def test_one_command_runs_everything(story: Story) -> None:
     each = {f"{stage}@{model}" for stage in ("train", "evaluate") for model in ("mlp", "cnn")}
     assert story.first.ran == {
-        *("fetch", "prepare", "synthesize", "compose", *each, "select", "package")
+        *("fetch", "prepare", "synthesize", "compose", *each, "select", "gate", "package")
     }
     report = story.checkout.json("reports/data.json")
     assert (report["name"], report["fallback"]) == ("small", False)
@@ -197,16 +197,16 @@ def test_a_hyperparameter_runs_what_uses_it_and_going_back_trains_nothing(
         for path in ("models/mlp/bundle/model.onnx", "models/mlp/run.json", "reports/selected.json")
     }
     changed = checkout.dvc("exp", "run", "-S", "conf/model/mlp.yaml:optimizer.lr=0.0001")
-    assert changed.ran == {"compose", "train@mlp", "evaluate@mlp", "select", "package"}
-    selected = checkout.json("reports/selected.json")
-    assert story.champion() == (selected["run_id"], selected["version"])
+    assert changed.ran == {"compose", "train@mlp", "evaluate@mlp", "select", "gate", "package"}
+    assert story.champion() == story.crowned  # whatever was selected is not better
+    assert checkout.json("served/lineage.json")["run_id"] == story.crowned[0]
     assert "reports/mlp/metrics.json" in checkout.dvc("metrics", "diff").output
 
     checkout.command("git", "checkout", "--", "conf")
     back = checkout.dvc("repro")
     assert back.restored >= {"train@mlp", "evaluate@mlp"}
-    # What others keep, MLflow's alias and BentoML's store, DVC cannot restore: these two run.
-    assert back.ran == {"select", "package"}
+    # What others keep, MLflow's aliases and BentoML's store, DVC cannot restore: these run.
+    assert back.ran == {"select", "gate", "package"}
     assert {path: (checkout.folder / path).read_bytes() for path in before} == before
     assert story.champion() == story.crowned
 
@@ -230,7 +230,13 @@ def test_a_value_and_a_choice_in_conf_can_be_set_from_the_command_line(checkout:
         ("params.yaml", "seed: 1", "seed: 2", {"prepare", "compose"}),
         ("params.yaml", "fallback: optdigits", "fallback: none", {"fetch"}),
         ("conf/data/small.yaml", "num_test: 300", "num_test: 301", {"fetch", "prepare", "compose"}),
-        ("src/digits/scores.py", "Scores", "Marks", {"evaluate@mlp", "evaluate@cnn", "select"}),
+        (
+            "src/digits/scores.py",
+            "Scores",
+            "Marks",
+            {"evaluate@mlp", "evaluate@cnn", "select", "gate"},
+        ),
+        ("params.yaml", "significance: 0.05", "significance: 0.01", {"gate"}),
         ("src/digits/learning/models.py", '"""', '"""Now: ', {"train@mlp", "train@cnn"}),
         ("src/digits/serving/limits.py", '"""', '"""Now: ', {"package"}),
         ("src/digits/handwriting/pen.py", '"""', '"""Now: ', {"synthesize"}),

@@ -1,4 +1,4 @@
-"""The registry: which version is registered, and which one is champion."""
+"""The registry: which version is registered, and which are champion and challenger."""
 
 from pathlib import Path
 
@@ -24,34 +24,37 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     return tracking.client()
 
 
-def trained(folder: Path, *, stand_in: bool) -> str:
+def trained(folder: Path) -> str:
     """A finished run that logged a model; its id."""
     write_bundle(folder, seed=1)
-    with tracking.run(name="tiny", tags={"fallback": str(stand_in).lower()}) as run:
+    with tracking.run(name="tiny", tags={}) as run:
         run.log_model(folder, np.zeros((1, 28, 28), np.uint8), requirements=["onnxruntime"])
         return run.run_id
 
 
-def champion(store: MlflowClient) -> str:
-    return str(store.get_model_version_by_alias(registry.MODEL, registry.CHAMPION).run_id)
-
-
-def test_a_model_trained_on_a_stand_in_never_dethrones_one_that_was_not(
-    store: MlflowClient, tmp_path: Path
-) -> None:
-    first = trained(tmp_path / "a", stand_in=True)
-    assert registry.register(first, reason="first", stand_in=True) == (1, True)
-    real = trained(tmp_path / "b", stand_in=False)
-    assert registry.register(real, reason="real", stand_in=False) == (2, True)
-    later = trained(tmp_path / "c", stand_in=True)
-    assert registry.register(later, reason="later", stand_in=True) == (3, False)
-    assert champion(store) == real
+def alias(store: MlflowClient, name: str) -> int | None:
+    found = store.get_registered_model(registry.MODEL).aliases.get(name)
+    return None if found is None else int(found)
 
 
 def test_a_run_is_registered_once_however_often_asked(store: MlflowClient, tmp_path: Path) -> None:
-    one, other = (trained(tmp_path / name, stand_in=False) for name in "ab")
-    assert registry.register(one, reason="better", stand_in=False) == (1, True)
-    assert registry.register(other, reason="better still", stand_in=False) == (2, True)
-    assert registry.register(one, reason="back again", stand_in=False) == (1, True)
-    assert champion(store) == one
+    one, other = (trained(tmp_path / name) for name in "ab")
+    assert registry.register(one, reason="better") == 1
+    assert registry.register(other, reason="better still") == 2
+    assert registry.register(one, reason="back again") == 1
     assert store.get_model_version(registry.MODEL, "1").description == "back again"
+    assert alias(store, "champion") is None
+
+
+def test_a_verdict_moves_the_aliases_and_says_why(store: MlflowClient, tmp_path: Path) -> None:
+    for name in "ab":
+        registry.register(trained(tmp_path / name), reason="selected")
+    registry.judged(1, promoted=True, reason="there was no champion")
+    assert (alias(store, "champion"), alias(store, "challenger")) == (1, None)
+    registry.judged(2, promoted=False, reason="not shown to be better")
+    assert (alias(store, "champion"), alias(store, "challenger")) == (1, 2)
+    tags = store.get_model_version(registry.MODEL, "2").tags
+    assert tags == {"gate": "kept out", "gate.reason": "not shown to be better"}
+    registry.judged(2, promoted=True, reason="better")
+    assert (alias(store, "champion"), alias(store, "challenger")) == (2, None)
+    assert store.get_model_version(registry.MODEL, "2").tags["gate"] == "promoted"

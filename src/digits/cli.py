@@ -13,6 +13,7 @@ from digits.files import read_json
 
 REPORTS = Path("reports")
 MODELS = Path("models")
+CHAMPION = Path("champion")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,11 +107,21 @@ def summary() -> None:
         metrics = read_json(REPORTS / name / "metrics.json", stage="evaluate")
         trained = read_json(MODELS / name / "run.json", stage="train")
         data = read_json(REPORTS / "data.json", stage="prepare")
+        verdict = read_json(CHAMPION / "verdict.json", stage="gate")
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     version = f", version {selected['version']}" if selected["version"] else ""
     click.secho(f"\n{name}{version}", bold=True)
     click.echo(f"  chosen     {selected['reason']}")
+    if verdict["promoted"]:
+        click.echo(f"  champion   yes: {verdict['reason']}")
+    else:
+        ruling = verdict["champion"]
+        click.secho(
+            f"  champion   no, {ruling['name']}, version {ruling['version']}, stays and is served: "
+            f"{verdict['reason']}",
+            fg="yellow",
+        )
     click.echo(
         f"  accuracy   {metrics['accuracy']:.2%} of {metrics['num_images']:,} test images "
         f"(95 % interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%})"

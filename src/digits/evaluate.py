@@ -66,7 +66,7 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
     logged = tracking.add_to_run(
         run_id,
         metrics={_metric_name(name): value for name, value in tracking.flatten(metrics).items()},
-        files=[report / "metrics.json", report / "details.json", *pictures],
+        files=[*(report / f"{name}.json" for name in ("metrics", "details", "samples")), *pictures],
         note=_note(predictor.meta, metrics),
     )
     if not logged:

@@ -1,10 +1,10 @@
-"""Make the Bento of the selected model: `python -m digits.package`.
+"""Make the Bento of the champion: `python -m digits.package`.
 
-Reads the selection (`reports/selected.json`), the selected model's bundle (`models/NAME/bundle/`),
-its test metrics (`reports/NAME/metrics.json`) and test images for the page
-(`reports/NAME/samples.json`), and the bundles of the other candidates, for the page to compare it
-with. Writes the served folder, which DVC tracks because it is stable byte for byte; a .bento file
-is not. Then puts the model into BentoML's model store and builds the Bento from `bentofile.yaml`.
+Reads the champion (`champion/`: bundle, test metrics, and test images for the page), and the
+candidates' bundles (`models/NAME/bundle/`), for the page to compare it with: the challenger, too,
+when the champion kept its place. Writes the served folder, which DVC tracks because it is stable
+byte for byte; a .bento file is not. Then puts the model into BentoML's model store and builds the
+Bento from `bentofile.yaml`.
 """
 
 import argparse
@@ -32,38 +32,46 @@ from bentoml.exceptions import BentoMLException
 
 from .serving.served import stored_tag
 
+CHALLENGER = "challenger"  # beside a champion of the same name
+# What `run` raises where something is missing, damaged, or cannot be built.
+FAILURES = (OSError, ValueError, metadata.PackageNotFoundError, BentoMLException)
 FROM_TRAINING = ("data_digest", "dataset", "fallback")
 
 
-def run(*, selected: Path, models: Path, reports: Path, compare: Sequence[str] = ()) -> str:
-    """Package the selected model and return the Bento's tag; run in the project's root.
+def run(
+    *, champion: Path, selected: Path, models: Path, reports: Path, compare: Sequence[str] = ()
+) -> str:
+    """Package the champion and return the Bento's tag; run in the project's root.
 
-    Beside it the other candidates, and the models in `compare`. Raises FileNotFoundError or
-    ValueError when what `select`, `train` or `evaluate` wrote is missing or damaged, and
-    BentoMLException when the Bento cannot be built.
+    Beside it the candidates of the selection, and the models in `compare`. Raises FileNotFoundError
+    or ValueError when what an earlier stage wrote is missing or damaged, and BentoMLException when
+    the Bento cannot be built.
     """
+    about = champion / "champion.json"
+    crowned = read_json(about, stage="gate")
+    bundle = champion / "bundle"
+    origin = {key: _entry(crowned, key, about) for key in ("version", "run_id", "git_commit")}
+    lineage = {**_lineage(bundle, origin), "metrics": _entry(crowned, "metrics", about)}
+    samples = read_json(champion / "samples.json", stage="gate")
     selection = read_json(selected, stage="select")
-    name = _entry(selection, "model", selected)
-    bundle = models / name / "bundle"
-    origin = {key: _entry(selection, key, selected) for key in ("version", "run_id", "git_commit")}
-    metrics = read_json(reports / name / "metrics.json", stage="evaluate")
-    lineage = {**_lineage(bundle, origin), "metrics": metrics}
-    samples = read_json(reports / name / "samples.json", stage="evaluate")
-    candidates = [candidate["name"] for candidate in _entry(selection, "candidates", selected)]
-    names = sorted({*candidates, *compare} - {name})
-    for missing in (other for other in names if not (models / other / "run.json").exists()):
-        raise FileNotFoundError(
-            f"{models / missing} is missing, a candidate or named by `compare` in params.yaml; "
-            f"`dvc repro` or `python -m digits.train model=… out={models / missing}` makes it"
-        )
-    others = {
-        models / other / "bundle": _of_another(other, models=models, reports=reports)
-        for other in names
-    }
+    names = {candidate["name"] for candidate in _entry(selection, "candidates", selected)}
+    others: dict[Path, dict[str, Any]] = {}
+    for name in sorted({*names, *compare}):
+        if not (models / name / "run.json").exists():
+            raise FileNotFoundError(
+                f"{models / name} is missing, a candidate or named by `compare` in params.yaml; "
+                f"`dvc repro` or `python -m digits.train model=… out={models / name}` makes it"
+            )
+        other = _of_another(name, models=models, reports=reports)
+        if other["run_id"] == lineage["run_id"]:
+            continue
+        if name == lineage["name"]:  # trained anew, and not better
+            other["name"] = f"{name}-{CHALLENGER}"
+        others[models / name / "bundle"] = other
     classes = Predictor.open(bundle).classes
-    for other in others:
-        if Predictor.open(other).classes != classes:
-            raise ValueError(f"{other} knows other classes than {bundle}: they cannot be compared")
+    for path in others:
+        if Predictor.open(path).classes != classes:
+            raise ValueError(f"{path} knows other classes than {bundle}: they cannot be compared")
     assemble(bundle=bundle, lineage=lineage, samples=samples, served=SERVED, others=others)
     stored_tag(SERVED)
     bento = bentoml.bentos.build_bentofile()
@@ -161,7 +169,8 @@ def _entry(content: dict[str, Any], key: str, path: Path) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the Bento of the selected model.")
+    parser = argparse.ArgumentParser(description="Make the Bento of the champion.")
+    parser.add_argument("--champion", type=Path, default=Path("champion"))
     parser.add_argument("--selected", type=Path, default=Path("reports/selected.json"))
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--reports", type=Path, default=Path("reports"))
@@ -169,12 +178,13 @@ def main() -> None:
     try:
         compare = load_params().compare
         tag = run(
+            champion=options.champion,
             selected=options.selected,
             models=options.models,
             reports=options.reports,
             compare=compare,
         )
-    except (OSError, ValueError, metadata.PackageNotFoundError, BentoMLException) as error:
+    except FAILURES as error:
         sys.exit(f"package: {error}")
     print(f"packaged {tag}")
     print(f"  serve it:   bentoml serve    (or, from anywhere: bentoml serve {tag})")

@@ -1,10 +1,10 @@
-"""Choose among the candidates, on validation images alone, and crown the chosen one.
+"""Choose among the candidates, on validation images alone, and register the chosen one.
 
     python -m digits.selection --models models --out reports/selected.json
 
 Reads params.yaml (candidates) and each candidate's bundle/model.json and run.json; a test score
-is not among them, so it cannot be seen. Writes which model and why, registers that run's model in
-MLflow as `digits` and points the alias `champion` at it.
+is not among them, so it cannot be seen. Writes which model and why, and registers that run's model
+in MLflow as `digits`. Whether it replaces the champion is the gate's to say.
 """
 
 import argparse
@@ -42,15 +42,14 @@ def run(*, candidates: tuple[str, ...], models: Path, out: Path) -> dict[str, An
     known = [read_candidate(models / name, name) for name in candidates]
     chosen, reason = choose(known)
     tracking.check_reachable()
-    version, crowned = None, False
+    version = None
     if tracking.exists(chosen.run_id):
-        version, crowned = registry.register(chosen.run_id, reason=reason, stand_in=chosen.stand_in)
+        version = registry.register(chosen.run_id, reason=reason)
     else:
         print(f"select: run {chosen.run_id} is not in this MLflow store, nothing is registered")
     selected = {
         "model": chosen.name,
         "version": version,
-        "champion": crowned,
         "run_id": chosen.run_id,
         "git_commit": chosen.git_commit,
         "reason": reason,
@@ -127,10 +126,6 @@ def main() -> None:
         raise SystemExit(f"select: {error}") from None
     version = selected["version"]
     registered = f", version {version}" if version else ""
-    if selected["champion"]:
-        registered += ", now champion"
-    elif version:
-        registered += ", trained on a stand-in and so not champion over one that was not"
     print(f"selected {selected['model']}{registered}: {selected['reason']}")
 
 

@@ -13,6 +13,7 @@ import yaml
 
 PARAMS = Path("params.yaml")
 CONF = Path("conf")
+FLAT = {"data_name", "data_fallback"}  # of `Params`: what stands under `data` in the file
 FALLBACKS = ("optdigits", "none")
 # Where torchvision's MNIST class looks for the four files of any data set, below its root.
 IDX_PATHS = {
@@ -76,6 +77,20 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gate:
+    """When a model replaces the champion: how sure it must be, and how much each guard may lose."""
+
+    significance: float  # p-value of the exact McNemar test, at most
+    worst_class: float  # recall in [0, 1], and so are the next three
+    ece: float
+    mean_corrupted_accuracy: float
+    wild_accuracy: float
+    latency: float  # times the champion's, and so is the next
+    size: float
+    wild: str | None  # a folder of labelled images from outside the data set, where it is there
+
+
+@dataclass(frozen=True, kw_only=True)
 class Params:
     """params.yaml, checked."""
 
@@ -85,12 +100,13 @@ class Params:
     seed: int
     candidates: tuple[str, ...]
     compare: tuple[str, ...]
+    gate: Gate
 
 
 def load_params(path: Path = PARAMS) -> Params:
     """Read params.yaml; ValueError names the key, the value and the remedy."""
     raw = _read_yaml(path, "the pipeline's settings; run from the project's root")
-    _expect_keys(path, raw, {"data", "val_size", "seed", "candidates", "compare"})
+    _expect_keys(path, raw, {field.name for field in fields(Params)} - FLAT | {"data"})
     _expect_keys(path, raw["data"], {"name", "fallback"}, prefix="data.")
     name, fallback = raw["data"]["name"], raw["data"]["fallback"]
     if not isinstance(name, str):
@@ -114,7 +130,21 @@ def load_params(path: Path = PARAMS) -> Params:
         seed=raw["seed"],
         candidates=tuple(candidates),
         compare=tuple(compare),
+        gate=_gate(path, raw["gate"]),
     )
+
+
+def _gate(path: Path, raw: Any) -> Gate:
+    _expect_keys(path, raw, {field.name for field in fields(Gate)}, prefix="gate.")
+    for key, value in raw.items():
+        lowest = 1 if key in ("latency", "size") else 0
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key == "wild":
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{path}: gate.wild must be a folder or null, got {value!r}")
+        elif not is_number or not value >= lowest:
+            raise ValueError(f"{path}: gate.{key} must be a number >= {lowest}, got {value!r}")
+    return Gate(**raw)
 
 
 def check_val_size(value: Any, *, where: str = "") -> None:

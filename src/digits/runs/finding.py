@@ -1,6 +1,7 @@
 """Find the run that a person means: by its id or the start of it, its name, a version, an alias."""
 
 import difflib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,23 @@ def bundle(run_id: str) -> Path | None:
         if not any(entry.path == "bundle" for entry in client.list_artifacts(run_id)):
             return None
         return Path(client.download_artifacts(run_id, "bundle"))
+
+
+def commit(run_id: str) -> str | None:
+    """The commit that the run was trained at."""
+    with tracking.talking_to_server():
+        return tracking.client().get_run(run_id).data.tags.get("git_commit") or None
+
+
+def artifact(run_id: str, name: str) -> dict[str, Any]:
+    """A JSON file that was logged to the run; empty where it was not."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        if not any(entry.path == name for entry in client.list_artifacts(run_id)):
+            return {}
+        path = Path(client.download_artifacts(run_id, name))
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _by_version(client: "MlflowClient", word: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Versions of the model `digits` in MLflow's registry, and the alias that says which one rules."""
+"""Versions of the model `digits` in MLflow's registry, and the aliases that say what each is."""
 
 from typing import TYPE_CHECKING
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 MODEL = "digits"
 CHAMPION = "champion"
+CHALLENGER = "challenger"  # the last one that was not better
+VERDICT, REASON = "gate", "gate.reason"  # tags of a version
 
 
-def register(run_id: str, *, reason: str, stand_in: bool) -> tuple[int, bool]:
-    """Register the run's model, once however often asked, and point `champion` at its version.
+def register(run_id: str, *, reason: str) -> int:
+    """Register the run's model, once however often asked, and return its version.
 
-    A model trained on a stand-in is registered, but never crowned over one that was not. Returns
-    the version, and whether it is the champion now. Raises TrackingError when the store cannot be
-    used, ValueError when the run has no model.
+    Raises TrackingError when the store cannot be used, ValueError when the run has no model.
     """
     from mlflow.exceptions import MlflowException
 
@@ -42,16 +42,31 @@ def register(run_id: str, *, reason: str, stand_in: bool) -> tuple[int, bool]:
             )
             number = int(created.version)
         client.update_model_version(MODEL, str(number), description=reason)
-        if stand_in and _champion_is_real(client):
-            return number, False
-        client.set_registered_model_alias(MODEL, CHAMPION, str(number))
-        return number, True
+    return number
 
 
-def _champion_is_real(client: "MlflowClient") -> bool:
-    """Whether there is a champion, and it was trained on the data set that was asked for."""
-    aliases = client.get_registered_model(MODEL).aliases
-    if CHAMPION not in aliases:
-        return False
-    ruling = client.get_model_version(MODEL, aliases[CHAMPION]).run_id
-    return tracking.exists(ruling) and client.get_run(ruling).data.tags.get("fallback") != "true"
+def version_of(run_id: str) -> int | None:
+    """The registered version of a run's model; None of one that is not registered."""
+    with tracking.talking_to_server():
+        found = tracking.client().search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    return min((int(entry.version) for entry in found), default=None)
+
+
+def judged(version: int, *, promoted: bool, reason: str) -> None:
+    """Say what became of a version: its alias, and the verdict and its reason as tags."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        number = str(version)
+        client.set_model_version_tag(MODEL, number, VERDICT, "promoted" if promoted else "kept out")
+        client.set_model_version_tag(MODEL, number, REASON, reason)
+        if not promoted:
+            client.set_registered_model_alias(MODEL, CHALLENGER, number)
+            return
+        client.set_registered_model_alias(MODEL, CHAMPION, number)
+        if _aliases(client).get(CHALLENGER) == number:
+            client.delete_registered_model_alias(MODEL, CHALLENGER)
+
+
+def _aliases(client: "MlflowClient") -> dict[str, str]:
+    """Alias → version, as MLflow has them."""
+    return {alias: str(at) for alias, at in client.get_registered_model(MODEL).aliases.items()}

@@ -1,0 +1,206 @@
+"""Let the selected model take the champion's place, if it is better: `python -m digits.gate`.
+
+Reads the selection, the model's bundle and scores, the test images, and the champion in champion/.
+Both models answer the same test images; what must hold is in params.yaml under `gate`. The test
+images, because the champion may have learnt from today's validation images, or been chosen on them;
+no model is chosen here, only kept out. Writes champion/, with the verdict and its reasons, and says
+both in MLflow: the aliases `champion` and `challenger`, and tags of the version. The stage succeeds
+either way.
+"""
+
+import argparse
+import hashlib
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digits import champion, labelled, paired, scores, settings
+from digits.files import read_json
+from digits.judging import Measured, Verdict, judge
+from digits.reading.normalize import UnreadableImage, normalize_row, open_image
+from digits.reading.predictor import Predictor, softmax
+from digits.runs import history, registry, tracking
+
+NUM_TIMED = 200  # images, each answered by both in turn
+
+
+def run(
+    *, selected: Path, models: Path, reports: Path, test: Path, gate: settings.Gate
+) -> dict[str, Any]:
+    """Judge the selected model; return what was written of it.
+
+    Raises FileNotFoundError or ValueError when what an earlier stage wrote is missing or damaged,
+    TrackingError when MLflow cannot be reached.
+    """
+    selection = read_json(selected, stage="select")
+    name = selection["model"]
+    bundle = models / name / "bundle"
+    metrics = read_json(reports / name / "metrics.json", stage="evaluate")
+    lineage = read_json(bundle / "model.json", stage=f"train@{name}")["lineage"]
+    origin = {
+        **{key: selection[key] for key in ("version", "run_id", "git_commit")},
+        **{"name": name, "dataset": lineage["dataset"], "stand_in": lineage["fallback"]},
+        "metrics": metrics,
+    }
+    if champion.PENDING.exists():
+        raise ValueError(f"{champion.PENDING} is not carried out yet; `digits history` does it")
+    ruling = champion.read()
+    origin["taken_back"] = (ruling or {}).get("taken_back", [])
+    verdict = _judge(bundle, origin, ruling, test=test, gate=gate)
+    sides = (_named(origin), ruling and _named(ruling))
+    content = champion.described(verdict, challenger=sides[0], champion=sides[1])
+    if verdict.promoted:
+        samples = read_json(reports / name / "samples.json", stage="evaluate")
+        champion.crown(bundle, origin=origin, samples=samples, verdict=content)
+    else:
+        champion.record(content)
+    version = selection["version"]
+    if version is not None:
+        registry.judged(version, promoted=verdict.promoted, reason=verdict.reason)
+        if verdict.promoted:
+            _remember(version, ruling, verdict.reason)
+    return content
+
+
+def _remember(version: int, ruling: dict[str, Any] | None, why: str) -> None:
+    """Note in the history who became champion, unless it says so already."""
+    entries = history.read()
+    if not entries or entries[-1].version != version:
+        instead_of = ruling["version"] if ruling else None
+        history.add(history.new(what="gate", version=version, instead_of=instead_of, why=why))
+
+
+def _judge(
+    bundle: Path,
+    origin: dict[str, Any],
+    ruling: dict[str, Any] | None,
+    *,
+    test: Path,
+    gate: settings.Gate,
+) -> Verdict:
+    """What needs no comparison, and else the comparison."""
+    if ruling is None:
+        return Verdict(promoted=True, reason="there was no champion")
+    if ruling["run_id"] == origin["run_id"]:
+        return Verdict(promoted=True, reason="it is the champion")
+    if origin["run_id"] in ruling.get("taken_back", []):
+        return Verdict(promoted=False, reason="it was taken back; `digits promote` undoes that")
+    if origin["stand_in"] and not ruling["stand_in"]:
+        return Verdict(promoted=False, reason="trained on a stand-in, and the champion was not")
+    champions = champion.FOLDER / "bundle"
+    before, after = Predictor.open(champions), Predictor.open(bundle)
+    if (ruling["dataset"], before.classes) != (origin["dataset"], after.classes):
+        reason = f"the champion reads {ruling['dataset']}, this one {origin['dataset']}"
+        return Verdict(promoted=True, reason=reason)
+    if _digest(champions) == _digest(bundle):
+        return Verdict(promoted=True, reason="the champion byte for byte, trained again")
+    with np.load(test) as arrays:
+        images_NHW, labels_N = arrays["images"], arrays["labels"]
+    probabilities = [model.probabilities(images_NHW) for model in (before, after)]
+    right = [probabilities_NK.argmax(axis=1) == labels_N for probabilities_NK in probabilities]
+    latencies = _latencies_ms(before, after, images_NHW)
+    wild = _wild_accuracies(before, after, gate.wild)
+    measured = [
+        Measured(
+            worst_class=_worst_class(labels_N, probabilities_NK),
+            ece=scores.expected_calibration_error(labels_N, probabilities_NK),
+            mean_corrupted_accuracy=metrics.get("mean_corrupted_accuracy"),
+            wild_accuracy=wild_accuracy,
+            latency_ms=latency_ms,
+            size_bytes=(folder / "model.onnx").stat().st_size,
+        )
+        for probabilities_NK, metrics, wild_accuracy, latency_ms, folder in zip(
+            probabilities,
+            (ruling["metrics"], origin["metrics"]),
+            wild,
+            latencies,
+            (champions, bundle),
+            strict=True,
+        )
+    ]
+    found = paired.compare(*right)
+    return judge(found, champion=measured[0], selected=measured[1], gate=gate)
+
+
+def _worst_class(labels_N: NDArray[Any], probabilities_NK: NDArray[Any]) -> float:
+    counts_KK = scores.confusion_matrix(
+        labels_N, probabilities_NK.argmax(axis=1), probabilities_NK.shape[1]
+    )
+    return min(row["recall"] for row in scores.per_class(counts_KK) if row["num"])
+
+
+def _latencies_ms(
+    before: Predictor, after: Predictor, images_NHW: NDArray[np.uint8]
+) -> tuple[float, float]:
+    """Median milliseconds of one image; in turn, so that a busy moment is both's."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for image_HW in images_NHW[:NUM_TIMED]:
+        for model, seconds in zip((before, after), taken, strict=True):
+            started = time.perf_counter()
+            model.probabilities(image_HW[None])
+            seconds.append(time.perf_counter() - started)
+    first, second = (round(statistics.median(seconds) * 1000, 4) for seconds in taken)
+    return first, second
+
+
+def _wild_accuracies(
+    before: Predictor, after: Predictor, folder: str | None
+) -> tuple[float | None, float | None]:
+    """The accuracy of both on labelled images from outside; None where there are none."""
+    if folder is None or not Path(folder).is_dir():
+        return None, None
+    frames, labels = [], []
+    for images in labelled.read_sets(Path(folder)).values():
+        for path, label in images:
+            if label == labelled.NONE:
+                continue
+            try:
+                found = normalize_row(open_image(path.read_bytes()), size=before.image_size)
+            except UnreadableImage:
+                continue
+            frames.append(found.frame)
+            labels.append(label)
+    labels_N = np.array(labels)
+    first, second = (
+        float((softmax(model.logits(np.stack(frames))).argmax(axis=1) == labels_N).mean())
+        for model in (before, after)
+    )
+    return first, second
+
+
+def _digest(bundle: Path) -> str:
+    return hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
+
+
+def _named(origin: dict[str, Any]) -> dict[str, Any]:
+    return {key: origin[key] for key in ("name", "version", "run_id", "git_commit")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--selected", type=Path, default=Path("reports/selected.json"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--reports", type=Path, default=Path("reports"))
+    parser.add_argument("--test", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        tracking.check_reachable()
+        content = run(
+            selected=options.selected,
+            models=options.models,
+            reports=options.reports,
+            test=options.test,
+            gate=settings.load_params().gate,
+        )
+    except (ValueError, OSError, tracking.TrackingError) as error:
+        raise SystemExit(f"gate: {error}") from None
+    became = "is the champion" if content["promoted"] else "stays a challenger"
+    print(f"{content['selected']['name']} {became}: {content['reason']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Who became champion, when, why and instead of whom: kept with the model in MLflow's registry."""
+
+import getpass
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from digits.runs import tracking
+from digits.runs.registry import MODEL
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+PREFIX = "history."  # of the registered model's tags, with a number after it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One change of the champion."""
+
+    when: str  # UTC, ISO 8601
+    who: str
+    what: str  # gate, promote or rollback
+    version: int
+    instead_of: int | None
+    why: str
+
+
+def new(*, what: str, version: int, instead_of: int | None, why: str) -> Entry:
+    """An entry of now, by who is logged in here."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return Entry(
+        when=when,
+        who=getpass.getuser(),
+        what=what,
+        version=version,
+        instead_of=instead_of,
+        why=why,
+    )
+
+
+def read() -> list[Entry]:
+    """Every change, the first one first; TrackingError when the store cannot be used."""
+    tracking.check_reachable()
+    with tracking.talking_to_server():
+        return _read(tracking.client())
+
+
+def add(entry: Entry) -> None:
+    """Add a change, once: the same entry again changes nothing."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        known = _read(client)
+        if entry not in known:
+            key = f"{PREFIX}{len(known) + 1:04}"
+            client.set_registered_model_tag(MODEL, key, json.dumps(asdict(entry)))
+
+
+def _read(client: "MlflowClient") -> list[Entry]:
+    found = client.search_registered_models(f"name = '{MODEL}'")
+    tags = found[0].tags if found else {}
+    return [Entry(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(PREFIX)]

@@ -1,0 +1,173 @@
+"""Changing the champion by hand: all of it moves, or the next command makes it whole."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from mlflow.tracking import MlflowClient
+
+from digits import champion, package, promotion
+from digits.commands import main
+from digits.runs import history, registry
+from gate_fixtures import aliases, crowned, judge, learnt, select
+from serving_fixtures import ROOT
+
+pytestmark = [
+    # MLflow's SQL store uses what SQLAlchemy will drop.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
+    # MLflow's own code, as it loads.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred"),
+]
+
+
+def pack(**_: Any) -> str:
+    """Stands for a Bento that takes seconds to build: says what would be in it."""
+    Path("packaged.json").write_text(json.dumps(champion.read()))
+    return "digits:tag"
+
+
+@pytest.fixture
+def two(store: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """The champion's run, and that of a challenger which was not better."""
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    monkeypatch.setattr(package, "run", pack)
+    first = select(seed=1)
+    judge()
+    second = select(seed=2)
+    assert not judge()["promoted"]
+    return first, second
+
+
+def digits(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def expect_champion(store: MlflowClient, run_id: str, version: int) -> None:
+    """The folder, what is packaged, and the registry agree."""
+    assert crowned() == run_id
+    assert json.loads(Path("packaged.json").read_text())["run_id"] == run_id
+    assert aliases(store)["champion"] == str(version)
+    assert history.read()[-1].version == version
+    assert not champion.PENDING.exists()
+
+
+def test_a_challenger_is_promoted_and_the_change_taken_back(
+    store: MlflowClient, two: tuple[str, str]
+) -> None:
+    first, second = two
+    result = digits("promote", "challenger", "--because", "it reads my sevens")
+    assert result.exit_code == 0, result.stderr
+    assert "version 2 is the champion, instead of version 1, and packaged" in result.stdout
+    expect_champion(store, second, 2)
+    assert "challenger" not in aliases(store)
+    origin = json.loads(Path("champion/champion.json").read_text())
+    assert (origin["name"], origin["version"], origin["git_commit"]) == ("tiny", 2, "abc")
+    assert origin["metrics"] == json.loads(Path("reports/tiny/metrics.json").read_text())
+    assert json.loads(Path("champion/samples.json").read_text())["samples"]
+
+    result = digits("rollback", "--because", "not my eights")
+    assert result.exit_code == 0, result.stderr
+    expect_champion(store, first, 1)
+
+    changes = [json.loads(line) for line in digits("history", "--json").stdout.splitlines()]
+    told = [(one["what"], one["version"], one["instead_of"], one["why"]) for one in changes]
+    assert told == [
+        ("rollback", 1, 2, "not my eights"),
+        ("promote", 2, 1, "it reads my sevens"),
+        ("gate", 1, None, "there was no champion"),
+    ]
+    assert all(one["who"] and one["when"].endswith("+00:00") for one in changes)
+    assert "version 2 instead of 1, promote by" in digits("history").stdout
+
+
+def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
+    store: MlflowClient, two: tuple[str, str]
+) -> None:
+    first, _ = two
+    better = select(weights=learnt())
+    assert judge()["promoted"]
+    pack()
+    promotion.rollback(why="it is too sure of itself")
+    expect_champion(store, first, 1)
+    verdict = judge()
+    assert not verdict["promoted"]
+    assert verdict["reason"] == "it was taken back; `digits promote` undoes that"
+    promotion.promote("v3", why="it is not")
+    expect_champion(store, better, 3)
+    assert judge()["reason"] == "it is the champion"
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["champion.crown", "package.run", "registry.judged", "history.add", "Path.unlink"],
+)
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_a_command_that_is_killed_is_made_whole_by_the_next(
+    store: MlflowClient,
+    two: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    done: bool,
+) -> None:
+    _, second = two
+    owners = {
+        "champion": champion,
+        "package": package,
+        "registry": registry,
+        "history": history,
+        "Path": Path,
+    }
+    owner, _, name = step.partition(".")
+    real = getattr(owners[owner], name)
+
+    def killed(*given: Any, **named: Any) -> Any:
+        if owner == "Path" and given[0] != champion.PENDING:
+            return real(*given, **named)
+        if done:
+            real(*given, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owners[owner], name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="once")
+    whole = step == "Path.unlink" and done
+    assert champion.PENDING.exists() is not whole
+    if not whole:
+        with pytest.raises(ValueError, match="is not carried out yet; `digits history` does it"):
+            judge()
+    result = digits("history", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert ("finished what was interrupted: promote" in result.stderr) is not whole
+    assert [json.loads(line)["version"] for line in result.stdout.splitlines()] == [2, 1]
+    expect_champion(store, second, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("promote", "v9", "--because", "x"), "there is no run 'v9'"),
+        (("promote", "champion", "--because", "x"), "version 1 is the champion already"),
+        (("promote", "challengr", "--because", "x"), "did you mean 'challenger'?"),
+        (("promote", "v2"), "Missing option '--because'"),
+        (("rollback", "--because", "x"), "there is no champion to go back to"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(
+    store: MlflowClient, two: tuple[str, str], words: tuple[str, ...], sentence: str
+) -> None:
+    pack()
+    result = digits(*words)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    expect_champion(store, two[0], 1)
+
+
+def test_without_a_champion_there_is_no_history(store: MlflowClient) -> None:
+    result = digits("history")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "there has been no champion yet" in result.stderr
