@@ -144,3 +144,18 @@ def test_a_store_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "http://127.0.0.1:9 cannot be used" in result.stderr
+
+
+def test_the_benchmark_of_listing_fills_a_store_and_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import runs as bench
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "bench")
+    monkeypatch.setattr(bench, "REPEATS", 1)
+    monkeypatch.setattr(bench, "command_s", lambda: 1.0)
+    found = bench.run(f"sqlite:///{tmp_path}/mlflow.db", num_runs=4)
+    assert found["num_runs"] == 4
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+    assert len(listing.search()) == 4
+    assert listing.search()[0].name == "cnn seed=3"

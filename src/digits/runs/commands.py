@@ -99,6 +99,43 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
         click.echo(f"  and {more} more; --html FILE shows them")
 
 
+@click.command()
+@click.argument("name", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON, or one a training.")
+def lineage(name: str, as_json: bool) -> None:
+    """Say where a model comes from, or which models learnt from a data set.
+
+    ID is a version, an alias, a run's id or name; or the digest of a data set (sha256:…), whole or
+    its beginning. All of them stand in the `model` that comes with each answer of the service.
+    """
+    from digits.runs import origins
+    from digits.runs.tracking import TrackingError
+
+    try:
+        if name.startswith(origins.DIGEST):
+            trainings = origins.of_data(name)
+            if as_json:
+                for training in trainings:
+                    click.echo(json.dumps(asdict(training)))
+            else:
+                _table(listing.HEADS, [listing.cells(training) for training in trainings])
+            return
+        found = asdict(origins.of_model(name))
+    except (ValueError, TrackingError) as error:
+        raise Mistake(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for key, value in found.items():
+        title = key.replace("_", " ")
+        if isinstance(value, dict):
+            click.secho(title, bold=True)
+            for part, of_it in value.items():
+                click.echo(f"  {part}  {of_it}")
+        else:
+            click.echo(f"{click.style(f'{title:12}', bold=True)} {'' if value is None else value}")
+
+
 def _written(path: Path, write: Callable[[], None]) -> None:
     try:
         write()

@@ -34,17 +34,23 @@ class Training:
 
 
 def search(
-    *, where: Sequence[str] = (), sort: str = "validation", most: int = 20
+    *,
+    where: Sequence[str] = (),
+    clauses: Sequence[str] = (),
+    sort: str = "validation",
+    most: int = 20,
 ) -> list[Training]:
     """The trainings of the experiment that have each KEY=VALUE in `where`.
 
-    A key is a tag in TAGS, `status`, or a parameter such as `optimizer.lr`. The store sorts and
+    `clauses` are more of MLflow's own filter language. A key is a tag in TAGS, `status`, or a
+    parameter such as `optimizer.lr`. The store sorts and
     filters, so that a thousand runs are as quick as ten. ValueError names what no run has;
     TrackingError says that the store cannot be used.
     """
     from digits.runs import tracking
 
-    clauses = ["tags.model != ''", *map(_clause, where)]  # a sweep's own run has no model
+    # A sweep's own run has no model.
+    clauses = ["tags.model != ''", *clauses, *map(_clause, where)]
     tracking.check_reachable()
     with tracking.talking_to_server():
         client = tracking.client()

@@ -1,0 +1,75 @@
+"""Where a model comes from, and what was made of a data set: `digits lineage`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from digits.runs import finding, listing, registry, tracking
+
+DIGEST = "sha256:"
+SHORTEST = 8  # digits of a digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """All that led to a model."""
+
+    run_id: str
+    name: str
+    started: str
+    version: int | None  # in the registry
+    git_commit: str | None
+    dataset: str
+    data_digest: str
+    dvc: dict[str, str]  # path → hash of what DVC knew of the training's inputs
+    packages: dict[str, str]
+    bundle: str | None  # where its artifacts are
+    dvc_lock: str | None
+
+
+def of_model(word: str) -> Origin:
+    """Where a model comes from, named as `finding.find` takes it; ValueError without one."""
+    run = finding.find(word)
+    tags, run_id = run.data.tags, run.info.run_id
+    with tracking.talking_to_server():
+        logged = {entry.path for entry in tracking.client().list_artifacts(run_id)}
+
+    def place(name: str) -> str | None:
+        return f"{run.info.artifact_uri}/{name}" if name in logged else None
+
+    return Origin(
+        run_id=run_id,
+        name=run.info.run_name,
+        started=listing.local_time(run.info.start_time),
+        version=registry.version_of(run_id),
+        git_commit=tags.get("git_commit") or None,
+        dataset=tags.get("dataset", ""),
+        data_digest=tags.get("data_digest", ""),
+        dvc=_with_prefix(tags, "dvc."),
+        packages=_with_prefix(tags, "version."),
+        bundle=place("bundle"),
+        dvc_lock=place("dvc.lock"),
+    )
+
+
+def of_data(digest: str) -> list[listing.Training]:
+    """Every training that learnt from the images of this digest, the best on validation first.
+
+    `digest` may be the start of one, of eight digits or more. ValueError where none did.
+    """
+    start = digest.removeprefix(DIGEST).lower()
+    if len(start) < SHORTEST or not set(start) <= set("0123456789abcdef"):
+        raise ValueError(
+            f"a digest has hexadecimal digits, {SHORTEST} or more of them; got {digest!r}"
+        )
+    found = listing.search(clauses=[f"tags.data_digest LIKE '{DIGEST}{start}%'"], most=1000)
+    if not found:
+        raise ValueError(f"no training in MLflow learnt from data with the digest {digest}")
+    return found
+
+
+def _with_prefix(tags: dict[str, Any], prefix: str) -> dict[str, str]:
+    return {
+        key.removeprefix(prefix): value
+        for key, value in sorted(tags.items())
+        if key.startswith(prefix)
+    }
