@@ -62,7 +62,7 @@ lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	@$(LOCK_COMMAND)
 
 clean: ## remove the environment and everything the pipeline made, but not the runs
-	rm -rf $(VENV) data models served champion composed checkpoints outputs multirun .dvc/cache .dvc/tmp
+	rm -rf $(VENV) data models served champion champion.pending.json composed checkpoints outputs multirun .dvc/cache .dvc/tmp
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

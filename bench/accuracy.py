@@ -43,7 +43,7 @@ PAGE = """\
 # How accurate each model is
 
 Written by `python bench/accuracy.py`; every training is in bench/accuracy.json, with its machine,
-versions and commit. Mean ± sample standard deviation over the first n of the seeds {seeds}. Trained
+versions and commit. Mean ± sample standard deviation over n of the seeds {seeds}. Trained
 on the training images but for those held out for validation (5,000 of MNIST's 60,000); the test
 images (10,000) are read when a training is over and choose nothing. The halves of MNIST's test
 images come from different writers. Corrupted is the mean over the fifteen corruptions of MNIST-C.

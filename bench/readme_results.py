@@ -8,6 +8,7 @@ is between `<!-- picture -->` and `<!-- /picture -->`, and between `<!-- results
 """
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def results(read: Reader) -> str:
         f"MNIST-C. Trained on {selected['candidates'][0]['trainer']}. "
         f"Selected: {selected['reason']}.",
     ]
+    lines += _over_seeds(selected, read, read_json(read, "bench/accuracy.json", needed=False))
     lines += _outside(selected, read_json(read, "bench/wild.json", needed=False))
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
 
@@ -92,6 +94,25 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, its first column to the left and the others to the right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _over_seeds(selected: dict[str, Any], read: Reader, measured: dict[str, Any]) -> list[str]:
+    """What the same models reached in trainings with other seeds: no seed is picked."""
+    parts = []
+    for candidate in selected["candidates"]:
+        name = candidate["name"]
+        num_parameters = read_json(read, f"reports/{name}/metrics.json")["num_parameters"]
+        shares = [
+            row["accuracy"]
+            for row in measured.get("rows", [])
+            if (row["name"], row["num_parameters"]) == (name, num_parameters)
+        ]
+        if len(shares) > 1:
+            mean, sd = statistics.fmean(shares), statistics.stdev(shares)
+            parts.append(f"`{name}` {mean:.2%} ± {100 * sd:.2f} (n = {len(shares)})")
+    if not parts:
+        return []
+    return [f"Over seeds, on the test images: {', '.join(parts)}; [all models](docs/accuracy.md)."]
 
 
 def _outside(selected: dict[str, Any], wild: dict[str, Any]) -> list[str]:

@@ -41,17 +41,20 @@ def select(
     seed: int = 0,
     dataset: str = "mnist",
     stand_in: bool = False,
+    temperature: float = 1.5,
+    size: int = 28,
     **weights: Any,
 ) -> str:
     """A trained, evaluated and selected model; its run's id."""
     bundle = Path("models") / name / "bundle"
-    write_bundle(bundle, seed=seed, name=name, dataset=dataset, **weights)
+    write_bundle(bundle, seed=seed, name=name, dataset=dataset, size=size, **weights)
     meta = json.loads((bundle / "model.json").read_text())
     meta["lineage"]["fallback"] = stand_in
+    meta["calibration"]["temperature"] = temperature
     (bundle / "model.json").write_text(json.dumps(meta))
     with tracking.run(name=name, tags={"model": name, "git_commit": "abc"}) as run:
         run.log_files(bundle, "bundle")
-        run.log_model(bundle, np.zeros((1, 28, 28), np.uint8), requirements=["onnxruntime"])
+        run.log_model(bundle, np.zeros((1, size, size), np.uint8), requirements=["onnxruntime"])
     version = registry.register(run.run_id, reason="selected")
     report = Path("reports") / name
     report.mkdir(parents=True, exist_ok=True)

@@ -167,7 +167,7 @@ def test_a_summary_before_any_run_is_one_sentence(
     assert result.stderr == "Error: reports/selected.json is missing; run `make repro`\n"
 
 
-RULING = {"name": "cnn", "version": 2}
+RULING = {"name": "cnn", "version": 2, "run_id": "other"}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ RULING = {"name": "cnn", "version": 2}
         (
             True,
             {"promoted": False, "reason": "not shown to be better", "champion": RULING},
-            "champion   no, cnn, version 2, stays and is served: not shown to be better",
+            "champion   no, cnn, version 2, is, and is served: not shown to be better",
         ),
     ],
 )
@@ -199,7 +199,8 @@ def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
         "reports/tiny/metrics.json": {**metrics, "num_images": 10_000, "latency_ms": 0.08},
         "models/tiny/run.json": {"train_s": 41.4, "trainer": "cpu bf16-mixed"},
         "reports/data.json": {"name": "x", "requested": "mnist", "fallback": fallback},
-        "champion/verdict.json": verdict,
+        "champion/verdict.json": {**verdict, "selected": SELECTED},
+        "champion/champion.json": verdict["champion"] or SELECTED,
     }
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

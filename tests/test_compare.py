@@ -35,6 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     (folder / "data/mnist/prepared").mkdir(parents=True)
     images_NHW, labels_N = drawn_set(NUM, seed=3)
     np.savez(folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
+    (folder / "data/mnist/prepared/data.json").write_text(json.dumps({"name": "mnist"}))
     uri = f"sqlite:///{folder}/mlflow.db"
     client = mlflow_client(uri)
     experiment = client.create_experiment("digits", (folder / "files").as_uri())
@@ -179,3 +180,27 @@ def test_a_report_that_cannot_be_written_is_one_sentence() -> None:
     result = digits("compare", "tiny one", "tiny two", "--html", "/proc/nowhere/a.html")
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"name": "optdigits"}', "has optdigits now, they learnt from mnist"),
+        (None, "data.json is missing; run `dvc repro prepare`"),
+    ],
+)
+def test_test_images_that_are_of_other_data_or_gone_are_said(
+    monkeypatch: pytest.MonkeyPatch, content: str | None, sentence: str
+) -> None:
+    path = Path("data/mnist/prepared/data.json")
+    before = path.read_text()
+    try:
+        path.unlink()
+        if content:
+            path.write_text(content)
+        found = json.loads(digits("compare", "tiny one", "tiny two", "--json").stdout)
+    finally:
+        path.write_text(before)
+    assert found["paired"] is None
+    assert sentence in found["verdict"]
+    assert found["parameters"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from digits.files import replacing, replacing_folder, write_json
+from digits.files import recover_folder, replacing, replacing_folder, write_json
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -75,3 +75,31 @@ def test_json_is_for_people_and_refuses_what_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"value": float("nan")})
     assert "Ω" in path.read_text(encoding="utf-8")
+
+
+def test_a_folder_set_aside_by_a_process_that_was_killed_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == folder:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    def replace() -> None:
+        with replacing_folder(folder) as beside:
+            (beside / "new").write_text("new")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replace()
+    assert not folder.exists()
+    recover_folder(folder)
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    replace()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

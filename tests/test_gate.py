@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
-from digits.runs import registry
+from digits.runs import history, registry
 from drawn import drawn_set
 from gate_fixtures import GATE, aliases, crowned, judge, learnt, select
 
@@ -83,7 +84,9 @@ def test_a_stand_in_never_replaces_a_real_one_and_is_replaced_by_any(store: Mlfl
     select(seed=1, dataset="optdigits", stand_in=True)
     judge()
     real = select(seed=2)
-    assert judge()["reason"] == "the champion reads optdigits, this one mnist"
+    assert judge()["reason"] == (
+        "the champion reads optdigits of 28x28 pixels, this one mnist of 28x28 pixels"
+    )
     assert crowned() == real
     select(dataset="optdigits", stand_in=True, weights=learnt())
     verdict = judge()
@@ -92,6 +95,68 @@ def test_a_stand_in_never_replaces_a_real_one_and_is_replaced_by_any(store: Mlfl
         "trained on a stand-in, and the champion was not",
     )
     assert crowned() == real
+
+
+def test_how_the_champion_became_it_stays_on_record(store: MlflowClient) -> None:
+    select(seed=1)
+    judge()
+    select(weights=learnt())
+    reason = judge()["reason"]
+    assert judge()["reason"] == "it is the champion"
+    assert json.loads(Path("champion/verdict.json").read_text())["reason"] == reason
+    assert store.get_model_version(registry.MODEL, "2").tags["gate.reason"] == reason
+    assert [entry.version for entry in history.read()] == [1, 2]
+
+
+def test_other_calibration_is_another_model(store: MlflowClient) -> None:
+    select(seed=1)
+    judge()
+    select(seed=1, temperature=9.0)
+    verdict = judge()
+    assert not verdict["promoted"]
+    assert verdict["paired"]["difference"] == 0
+
+
+def test_a_champion_of_other_images_gives_way(store: MlflowClient, tmp_path: Path) -> None:
+    select(seed=1)
+    judge()
+    images_NHW, labels_N = drawn_set(300, seed=99)
+    np.savez(tmp_path / "test.npz", images=images_NHW, labels=labels_N)
+    select(seed=2)
+    assert judge()["reason"] == "the champion is of other test images"
+    select(seed=3, size=8)
+    assert judge()["reason"] == (
+        "the champion reads mnist of 28x28 pixels, this one mnist of 8x8 pixels"
+    )
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", None])
+def test_a_damaged_champion_is_said_with_what_to_do(
+    store: MlflowClient, damage: str | None
+) -> None:
+    select(seed=1)
+    judge()
+    if damage is None:
+        Path("champion/bundle/model.onnx").unlink()
+    else:
+        Path("champion/champion.json").write_text(damage)
+    with pytest.raises(ValueError, match=r"the champion is damaged: .*`dvc checkout champion`"):
+        judge()
+
+
+def test_a_folder_without_labelled_images_is_no_guard(
+    store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "wild"
+    folder.mkdir()
+    monkeypatch.setattr("gate_fixtures.GATE", replace(GATE, wild=str(folder)))
+    select(seed=1)
+    judge()
+    for content in (None, "file,label\nnone.png,-1\ngone.png,3\n"):
+        if content:
+            (folder / "labels.csv").write_text(content)
+        select(seed=2)
+        assert "wild_accuracy" not in {guard["name"] for guard in judge()["guards"]}
 
 
 def test_what_is_missing_is_said_and_the_champion_stays(store: MlflowClient) -> None:

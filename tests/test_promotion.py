@@ -89,7 +89,6 @@ def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
     first, _ = two
     better = select(weights=learnt())
     assert judge()["promoted"]
-    pack()
     promotion.rollback(why="it is too sure of itself")
     expect_champion(store, first, 1)
     verdict = judge()
@@ -100,9 +99,81 @@ def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
     assert judge()["reason"] == "it is the champion"
 
 
+def test_the_gate_does_not_undo_a_promotion_and_rolling_back_twice_goes_back_by_two(
+    store: MlflowClient, two: tuple[str, str]
+) -> None:
+    first, second = two
+    promotion.promote("challenger", why="it reads my sevens")
+    third = select(weights=learnt())
+    assert judge()["promoted"]
+    promotion.promote("v1", why="the oldest is the best")
+    assert not judge()["promoted"]  # the third is selected still
+    expect_champion(store, first, 1)
+    promotion.rollback(why="no")
+    expect_champion(store, third, 3)
+    promotion.rollback(why="no again")
+    expect_champion(store, second, 2)
+    promotion.rollback(why="and again")
+    expect_champion(store, first, 1)
+    with pytest.raises(ValueError, match="no champion to go back to"):
+        promotion.rollback(why="once more")
+
+
+def test_what_cannot_be_packaged_changes_nothing(
+    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> str:
+        if champion.read()["run_id"] == two[1]:
+            raise FileNotFoundError("bentofile.yaml is missing")
+        return pack()
+
+    pack()
+    monkeypatch.setattr(package, "run", refuse)
+    result = digits("promote", "challenger", "--because", "x")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: it cannot be packaged: bentofile.yaml is missing\n"
+    expect_champion(store, two[0], 1)
+    assert aliases(store)["challenger"] == "2"
+    assert not list(Path().glob(".champion*"))
+
+
+def test_a_bundle_that_cannot_be_read_is_refused_before_anything_changes(
+    store: MlflowClient, two: tuple[str, str]
+) -> None:
+    (place,) = Path("mlartifacts").glob(f"{two[1]}/artifacts/bundle/model.json")
+    place.write_text(json.dumps({**json.loads(place.read_text()), "format": 1}))
+    pack()
+    result = digits("promote", "challenger", "--because", "x")
+    assert result.exit_code == 2
+    assert "has format 1, this version reads" in result.stderr
+    expect_champion(store, two[0], 1)
+
+
+def test_without_its_folder_the_champion_is_brought_from_mlflow(
+    store: MlflowClient, two: tuple[str, str]
+) -> None:
+    first, second = two
+    shutil.rmtree("champion")
+    assert not judge()["promoted"]
+    assert crowned() == first
+    shutil.rmtree("champion")
+    promotion.promote("challenger", why="in a new clone")
+    expect_champion(store, second, 2)
+    promotion.rollback(why="no")
+    expect_champion(store, first, 1)
+
+
 @pytest.mark.parametrize(
     "step",
-    ["champion.crown", "package.run", "registry.judged", "history.add", "Path.unlink"],
+    [
+        "champion.keep",
+        "champion.crown",
+        "package.run",
+        "registry.judged",
+        "history.add",
+        "champion.forget",
+        "Path.unlink",
+    ],
 )
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 def test_a_command_that_is_killed_is_made_whole_by_the_next(

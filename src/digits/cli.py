@@ -107,19 +107,21 @@ def summary() -> None:
         metrics = read_json(REPORTS / name / "metrics.json", stage="evaluate")
         trained = read_json(MODELS / name / "run.json", stage="train")
         data = read_json(REPORTS / "data.json", stage="prepare")
+        ruling = read_json(CHAMPION / "champion.json", stage="gate")
         verdict = read_json(CHAMPION / "verdict.json", stage="gate")
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     version = f", version {selected['version']}" if selected["version"] else ""
     click.secho(f"\n{name}{version}", bold=True)
     click.echo(f"  chosen     {selected['reason']}")
-    if verdict["promoted"]:
-        click.echo(f"  champion   yes: {verdict['reason']}")
+    # A verdict on another model, as after `digits promote`, says nothing of this one.
+    reason = verdict["reason"] if verdict["selected"]["run_id"] == selected["run_id"] else None
+    if ruling["run_id"] == selected["run_id"]:
+        click.echo(f"  champion   yes{f': {reason}' if reason else ''}")
     else:
-        ruling = verdict["champion"]
         click.secho(
-            f"  champion   no, {ruling['name']}, version {ruling['version']}, stays and is served: "
-            f"{verdict['reason']}",
+            f"  champion   no, {ruling['name']}, version {ruling['version']}, is, and is served: "
+            f"{reason or verdict['reason']}",
             fg="yellow",
         )
     click.echo(

@@ -3,10 +3,11 @@ r"""Score a bundle on the test images: what is scored is what is served.
     python -m digits.evaluate --model models/cnn --test data/mnist/prepared/test.npz \
         --synthetic data/mnist/synthetic.npz --report reports/cnn
 
-Reads the model's bundle/ and run.json, the 10,000 test images, which no other stage opens to
-score, and the drawn images that no training has seen. Writes metrics.json, details.json (by class
-and by corruption), confusion.csv (for `dvc plots`), samples.json (for the page) and the pictures
-confusion.png, mistakes.png and predictions.png, and logs what there is to see to the model's run.
+Reads the model's bundle/ and run.json, the 10,000 test images, which no stage but the gate opens
+to score, and the drawn images that no training has seen. Writes metrics.json, details.json (by
+class and by corruption), confusion.csv (for `dvc plots`), samples.json (for the page) and the
+pictures confusion.png, mistakes.png and predictions.png, and logs what there is to see to the
+model's run.
 
 N images, H/W pixels, K classes.
 """

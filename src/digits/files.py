@@ -28,21 +28,33 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside `path` to fill; it takes the old one's place unless one raises.
 
-    A folder cannot be replaced in one step, so a crash between the two leaves no folder: never
-    half of one, and never a mix of old and new.
+    A folder cannot be replaced in one step, so a crash between the two leaves none, and the old one
+    aside, which `recover_folder` brings back: never half of one, never a mix of old and new.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(path)
     for stale in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
         shutil.rmtree(stale)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     beside.mkdir()
     try:
         yield beside
+        aside = path.with_name(f"{beside.name.removesuffix('.tmp')}.old")
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(aside)
         beside.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Bring back a folder that was aside when the process that replaced it was killed."""
+    for aside in sorted(path.parent.glob(f".{path.name}.*.old")):
+        if path.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(path)
 
 
 def read_json(path: Path, *, stage: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ either way.
 """
 
 import argparse
+import contextlib
 import hashlib
 import statistics
 import time
@@ -22,56 +23,77 @@ from digits import champion, labelled, paired, scores, settings
 from digits.files import read_json
 from digits.judging import Measured, Verdict, judge
 from digits.reading.normalize import UnreadableImage, normalize_row, open_image
-from digits.reading.predictor import Predictor, softmax
+from digits.reading.predictor import Predictor
 from digits.runs import history, registry, tracking
 
+SAME = "the champion byte for byte, trained again"
 NUM_TIMED = 200  # images, each answered by both in turn
 
 
 def run(
     *, selected: Path, models: Path, reports: Path, test: Path, gate: settings.Gate
 ) -> dict[str, Any]:
-    """Judge the selected model; return what was written of it.
+    """Judge the selected model; return the verdict, as written.
 
     Raises FileNotFoundError or ValueError when what an earlier stage wrote is missing or damaged,
     TrackingError when MLflow cannot be reached.
     """
+    if champion.PENDING.exists():
+        raise ValueError(f"{champion.PENDING} is not carried out yet; `digits history` does it")
     selection = read_json(selected, stage="select")
     name = selection["model"]
     bundle = models / name / "bundle"
-    metrics = read_json(reports / name / "metrics.json", stage="evaluate")
     lineage = read_json(bundle / "model.json", stage=f"train@{name}")["lineage"]
+    ruling = champion.read() or _of_the_registry()
     origin = {
         **{key: selection[key] for key in ("version", "run_id", "git_commit")},
         **{"name": name, "dataset": lineage["dataset"], "stand_in": lineage["fallback"]},
-        "metrics": metrics,
+        "digest": champion.digest(bundle),
+        "test_md5": hashlib.md5(test.read_bytes(), usedforsecurity=False).hexdigest(),
+        "taken_back": ruling["taken_back"] if ruling else [],
+        "metrics": read_json(reports / name / "metrics.json", stage="evaluate"),
     }
-    if champion.PENDING.exists():
-        raise ValueError(f"{champion.PENDING} is not carried out yet; `digits history` does it")
-    ruling = champion.read()
-    origin["taken_back"] = (ruling or {}).get("taken_back", [])
-    verdict = _judge(bundle, origin, ruling, test=test, gate=gate)
-    sides = (_named(origin), ruling and _named(ruling))
-    content = champion.described(verdict, challenger=sides[0], champion=sides[1])
+    is_champion = ruling is not None and ruling["run_id"] == origin["run_id"]
+    verdict = (
+        Verdict(promoted=True, reason="it is the champion")
+        if is_champion
+        else _judge(bundle, origin, ruling, test=test, gate=gate)
+    )
+    content = champion.described(verdict, selected=origin, champion=ruling)
+    # How it became champion stays on record.
+    kept = (champion.read_verdict() if is_champion else {}) or content
     if verdict.promoted:
         samples = read_json(reports / name / "samples.json", stage="evaluate")
-        champion.crown(bundle, origin=origin, samples=samples, verdict=content)
+        champion.crown(bundle, origin=origin, samples=samples, verdict=kept)
     else:
         champion.record(content)
     version = selection["version"]
     if version is not None:
-        registry.judged(version, promoted=verdict.promoted, reason=verdict.reason)
+        reason = None if is_champion else verdict.reason
+        registry.judged(version, promoted=verdict.promoted, reason=reason)
         if verdict.promoted:
             _remember(version, ruling, verdict.reason)
     return content
+
+
+def _of_the_registry() -> dict[str, Any] | None:
+    """The champion that MLflow knows, brought here: a clone must not dethrone the team's."""
+    known = registry.champion()
+    if known is None:
+        return None
+    version, run_id = known
+    champion.crown_run(run_id, version=version, taken_back=[], why="brought from MLflow")
+    return champion.read()
 
 
 def _remember(version: int, ruling: dict[str, Any] | None, why: str) -> None:
     """Note in the history who became champion, unless it says so already."""
     entries = history.read()
     if not entries or entries[-1].version != version:
-        instead_of = ruling["version"] if ruling else None
-        history.add(history.new(what="gate", version=version, instead_of=instead_of, why=why))
+        earlier = ruling["version"] if ruling else None
+        instead_of = entries[-1].version if entries else earlier
+        what = "again" if why == SAME else "gate"
+        history.add(history.new(what=what, version=version, instead_of=instead_of, why=why))
 
 
 def _judge(
@@ -85,19 +107,25 @@ def _judge(
     """What needs no comparison, and else the comparison."""
     if ruling is None:
         return Verdict(promoted=True, reason="there was no champion")
-    if ruling["run_id"] == origin["run_id"]:
-        return Verdict(promoted=True, reason="it is the champion")
-    if origin["run_id"] in ruling.get("taken_back", []):
+    if origin["digest"] in ruling["taken_back"]:
         return Verdict(promoted=False, reason="it was taken back; `digits promote` undoes that")
     if origin["stand_in"] and not ruling["stand_in"]:
         return Verdict(promoted=False, reason="trained on a stand-in, and the champion was not")
-    champions = champion.FOLDER / "bundle"
-    before, after = Predictor.open(champions), Predictor.open(bundle)
-    if (ruling["dataset"], before.classes) != (origin["dataset"], after.classes):
-        reason = f"the champion reads {ruling['dataset']}, this one {origin['dataset']}"
+    if ruling["digest"] == origin["digest"]:
+        return Verdict(promoted=True, reason=SAME)
+    before, after = Predictor.open(champion.BUNDLE), Predictor.open(bundle)
+    reads = [
+        f"{about['dataset']} of {model.image_size}x{model.image_size} pixels"
+        for about, model in ((ruling, before), (origin, after))
+    ]
+    if reads[0] != reads[1] or before.classes != after.classes:
+        reason = f"the champion reads {reads[0]}, this one {reads[1]}"
+        if reads[0] == reads[1]:
+            reason = f"the champion knows other classes of {origin['dataset']}"
         return Verdict(promoted=True, reason=reason)
-    if _digest(champions) == _digest(bundle):
-        return Verdict(promoted=True, reason="the champion byte for byte, trained again")
+    if ruling["test_md5"] not in (None, origin["test_md5"]):
+        # It may have learnt from what is tested on now.
+        return Verdict(promoted=True, reason="the champion is of other test images")
     with np.load(test) as arrays:
         images_NHW, labels_N = arrays["images"], arrays["labels"]
     probabilities = [model.probabilities(images_NHW) for model in (before, after)]
@@ -118,7 +146,7 @@ def _judge(
             (ruling["metrics"], origin["metrics"]),
             wild,
             latencies,
-            (champions, bundle),
+            (champion.BUNDLE, bundle),
             strict=True,
         )
     ]
@@ -151,33 +179,27 @@ def _wild_accuracies(
     before: Predictor, after: Predictor, folder: str | None
 ) -> tuple[float | None, float | None]:
     """The accuracy of both on labelled images from outside; None where there are none."""
-    if folder is None or not Path(folder).is_dir():
-        return None, None
     frames, labels = [], []
-    for images in labelled.read_sets(Path(folder)).values():
-        for path, label in images:
-            if label == labelled.NONE:
-                continue
-            try:
+    for path, label in _labelled(folder):
+        if label in before.classes and path.is_file():
+            with contextlib.suppress(UnreadableImage):
                 found = normalize_row(open_image(path.read_bytes()), size=before.image_size)
-            except UnreadableImage:
-                continue
-            frames.append(found.frame)
-            labels.append(label)
-    labels_N = np.array(labels)
+                frames.append(found.frame)
+                labels.append(before.classes.index(label))
+    if not frames:
+        return None, None
+    frames_NHW, labels_N = np.stack(frames), np.array(labels)
     first, second = (
-        float((softmax(model.logits(np.stack(frames))).argmax(axis=1) == labels_N).mean())
+        float((model.logits(frames_NHW).argmax(axis=1) == labels_N).mean())
         for model in (before, after)
     )
     return first, second
 
 
-def _digest(bundle: Path) -> str:
-    return hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
-
-
-def _named(origin: dict[str, Any]) -> dict[str, Any]:
-    return {key: origin[key] for key in ("name", "version", "run_id", "git_commit")}
+def _labelled(folder: str | None) -> list[tuple[Path, int]]:
+    if folder is None or not labelled.tables(Path(folder)):
+        return []
+    return [image for images in labelled.read_sets(Path(folder)).values() for image in images]
 
 
 def main() -> None:

@@ -6,18 +6,23 @@ from pathlib import Path
 NONE = -1  # the label of what is no single digit
 
 
+def tables(folder: Path) -> list[Path]:
+    """The files that say which images there are; none for a folder without."""
+    found = [folder / "labels.csv", *sorted(folder.glob("*/labels.csv"))]
+    return [table for table in found if table.is_file()]
+
+
 def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
     """Each set's images and labels, by its folder's name; ValueError when there are none."""
-    tables = [folder / "labels.csv", *sorted(folder.glob("*/labels.csv"))]
     sets = {}
-    for table in filter(Path.is_file, tables):
+    for table in tables(folder):
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         try:
             sets[table.parent.name] = [
                 (table.parent / row["file"], int(row["label"])) for row in rows
             ]
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{table} needs the columns file and label, with a digit or -1 in each row: {error}"
             ) from None

@@ -5,6 +5,7 @@ is written down first, in champion.pending.json; a command that finds it finishe
 anything else, so that one that was killed half way is made whole by the next.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,42 +16,49 @@ import click
 
 from digits import champion
 from digits.files import read_json, write_json
-from digits.judging import Verdict
+from digits.reading.predictor import Predictor
 from digits.runs import finding, history, registry, tracking
 from digits.runs.commands import Mistake
+from digits.settings import load_params
 
 PENDING = champion.PENDING
-ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A champion to be: the version, its run, and what history will say."""
+    """A champion to be: its run, what history will say, and what the gate shall leave alone."""
 
     run_id: str
     entry: history.Entry
+    taken_back: list[str]  # digests
 
 
 def promote(version: str, *, why: str, what: str = "promote") -> Change:
     """Make a version the champion, and the one that is served.
 
-    `version` as `finding.find` takes it. ValueError for one that is not registered or has no
-    bundle, TrackingError when the store cannot be used.
+    `version` as `finding.find` takes it. ValueError for one that is not registered or cannot be
+    served, which changes nothing; TrackingError when the store cannot be used.
     """
     finish()
     run = finding.find(version)
-    number = registry.version_of(run.info.run_id)
+    run_id, name = run.info.run_id, run.info.run_name
+    number = registry.version_of(run_id)
     if number is None:
-        raise ValueError(f"run {run.info.run_id[:8]} ({run.info.run_name}) is not registered")
+        raise ValueError(f"run {run_id[:8]} ({name}) is not registered, and so has no version")
     ruling = champion.read()
-    if ruling and ruling["run_id"] == run.info.run_id:
+    if ruling and ruling["run_id"] == run_id:
         raise ValueError(f"version {number} is the champion already")
-    if finding.bundle(run.info.run_id) is None:
+    bundle = finding.bundle(run_id)
+    if bundle is None:
         raise ValueError(f"version {number} has no bundle in MLflow; train it again")
-    entry = history.new(
-        what=what, version=number, instead_of=ruling["version"] if ruling else None, why=why
+    Predictor.open(bundle)  # says what is wrong with it now, while nothing has changed
+    instead_of = ruling["version"] if ruling else None
+    entry = history.new(what=what, version=number, instead_of=instead_of, why=why)
+    # What a person dethroned stays so until a person says otherwise: the gate would crown it again.
+    taken_back = {*ruling["taken_back"], ruling["digest"]} if ruling else set()
+    change = Change(
+        run_id=run_id, entry=entry, taken_back=sorted(taken_back - {champion.digest(bundle)})
     )
-    change = Change(run_id=run.info.run_id, entry=entry)
     write_json(PENDING, asdict(change))
     _carry_out(change)
     return change
@@ -59,10 +67,13 @@ def promote(version: str, *, why: str, what: str = "promote") -> Change:
 def rollback(*, why: str) -> Change:
     """Make the champion before this one champion again."""
     finish()
-    entries = history.read()
-    if not entries or entries[-1].instead_of is None:
+    entries, ruling = history.read(), champion.read()
+    # Where the folder is of another commit, MLflow's last champion is the one to go back to.
+    elsewhere = bool(entries and ruling) and ruling["version"] != entries[-1].version  # type: ignore[index]
+    target = entries[-1].version if elsewhere else history.before(entries)
+    if target is None:
         raise ValueError("there is no champion to go back to; `digits history` lists them")
-    return promote(f"v{entries[-1].instead_of}", why=why, what=ROLLBACK)
+    return promote(f"v{target}", why=why, what="rollback")
 
 
 def finish() -> Change | None:
@@ -70,64 +81,55 @@ def finish() -> Change | None:
     if not PENDING.exists():
         return None
     content = read_json(PENDING, stage="gate")
-    change = Change(run_id=content["run_id"], entry=history.Entry(**content["entry"]))
+    change = Change(**{**content, "entry": history.Entry(**content["entry"])})
     _carry_out(change)
     return change
 
 
 def _carry_out(change: Change) -> None:
-    """Each step may be done again: the folder, the Bento, the registry, and last the note of it."""
-    from digits import package
-    from digits.settings import load_params
+    """Each step may be done again: the folder, the Bento, the registry, and last the note of it.
 
+    What cannot be packaged is undone. Where MLflow does not answer, the note stays for later.
+    """
     tracking.check_reachable()
-    entry = change.entry
-    _crown(change)
-    selected = Path("reports/selected.json")
-    package.run(
-        champion=champion.FOLDER,
-        selected=selected,
-        models=Path("models"),
-        reports=Path("reports"),
-        compare=load_params().compare,
-    )
-    registry.judged(
-        entry.version, promoted=True, reason=f"{entry.what} by {entry.who}: {entry.why}"
-    )
+    entry, before = change.entry, champion.read()
+    if not before or before["run_id"] != change.run_id:
+        champion.keep()
+        champion.crown_run(
+            change.run_id,
+            version=entry.version,
+            taken_back=change.taken_back,
+            why=f"{entry.what}: {entry.why}",
+        )
+    try:
+        _package()
+    except ValueError:
+        champion.restore()
+        with contextlib.suppress(ValueError):
+            _package()
+        PENDING.unlink()
+        raise
+    reason = f"{entry.what} by {entry.who}: {entry.why}"
+    registry.judged(entry.version, promoted=True, reason=reason)
     history.add(entry)
+    champion.forget()
     PENDING.unlink()
 
 
-def _crown(change: Change) -> None:
-    ruling = champion.read() or {}
-    if ruling.get("run_id") == change.run_id:
-        return  # done before the interruption
-    bundle = finding.bundle(change.run_id)
-    if bundle is None:
-        raise ValueError(f"run {change.run_id} has no bundle any more; {PENDING} cannot be done")
-    meta = read_json(bundle / "model.json", stage="gate")
-    named = {
-        "name": meta["name"],
-        "version": change.entry.version,
-        "run_id": change.run_id,
-        "git_commit": finding.commit(change.run_id),
-    }
-    # The gate leaves alone what a person took back, until a person says otherwise.
-    taken_back = [run_id for run_id in ruling.get("taken_back", []) if run_id != change.run_id]
-    origin = {
-        **named,
-        "dataset": meta["lineage"]["dataset"],
-        "stand_in": meta["lineage"]["fallback"],
-        "taken_back": [*taken_back, *([ruling["run_id"]] if change.entry.what == ROLLBACK else [])],
-        "metrics": finding.artifact(change.run_id, "metrics.json"),
-    }
-    verdict = Verdict(promoted=True, reason=f"{change.entry.what}: {change.entry.why}")
-    champion.crown(
-        bundle,
-        origin=origin,
-        samples=finding.artifact(change.run_id, "samples.json") or {"samples": []},
-        verdict=champion.described(verdict, challenger=named, champion=None),
-    )
+def _package() -> None:
+    """Make the Bento of what is in the champion's folder; ValueError where that cannot be done."""
+    from digits import package
+
+    try:
+        package.run(
+            champion=champion.FOLDER,
+            selected=Path("reports/selected.json"),
+            models=Path("models"),
+            reports=Path("reports"),
+            compare=load_params().compare,
+        )
+    except package.FAILURES as error:
+        raise ValueError(f"it cannot be packaged: {error}") from error
 
 
 # --- the commands ---------------------------------------------------------------------------------
@@ -185,9 +187,5 @@ def _said(change: Callable[[], Change]) -> None:
 def _tried(act: Callable[[], Any]) -> Any:
     try:
         return act()
-    except Exception as error:
-        from digits import package  # which loads BentoML
-
-        if isinstance(error, (*package.FAILURES, tracking.TrackingError)):
-            raise Mistake(str(error)) from None
-        raise
+    except (OSError, ValueError, tracking.TrackingError) as error:
+        raise Mistake(str(error)) from None

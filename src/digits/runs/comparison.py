@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import paired
+from digits.files import read_json
 from digits.reading.predictor import Predictor
 from digits.runs import finding, tracking
 from digits.runs.listing import local_time
@@ -90,7 +91,7 @@ class Comparison:
             return f"no paired test: {self.why_not}"
         found = self.paired
         if found.only_first == found.only_second == 0:
-            return f"both read each of the {found.num:,} test images alike"
+            return f"both read the same {found.both_right:,} of {found.num:,} test images right"
         better, margin = (
             ("A", -found.difference) if found.difference < 0 else ("B", found.difference)
         )
@@ -101,15 +102,15 @@ class Comparison:
         return f"neither is shown to be better ({interval}; {chance})"
 
 
-def compare(first: str, second: str, *, data: Path = Path("data")) -> Comparison:
+def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:
     """Compare two trainings, named as `finding.find` takes them.
 
-    Both bundles answer the test images in `data`/NAME/prepared again, so that they are compared
-    image by image. ValueError for a run that is not there, TrackingError for a store that cannot
+    Both bundles answer the prepared test images below `root` again, so that they are compared image
+    by image. ValueError for a run that is not there, TrackingError for a store that cannot
     be used.
     """
     sides = [_side(finding.find(word)) for word in (first, second)]
-    found, why_not, disagreements = _same_images(*sides, data=data)
+    found, why_not, disagreements = _same_images(*sides, root=root)
     return Comparison(
         first=sides[0],
         second=sides[1],
@@ -134,24 +135,30 @@ def _side(run: Any) -> Side:
 
 
 def _same_images(
-    first: Side, second: Side, *, data: Path
+    first: Side, second: Side, *, root: Path
 ) -> tuple[paired.Paired | None, str, list[Disagreement]]:
     names = {side.tags.get("dataset", "") for side in (first, second)}
     if len(names) > 1:
         return None, f"they learnt from different data sets, {' and '.join(sorted(names))}", []
     (name,) = names
-    test = data / name / "prepared" / "test.npz"
-    if not test.exists():
-        return None, f"{test} is missing; `dvc repro prepare` makes it", []
-    with np.load(test) as arrays:
-        images_NHW, labels_N = arrays["images"], arrays["labels"]
-    answers = []
-    for side in (first, second):
-        bundle = finding.bundle(side.run_id)
-        if bundle is None:
-            return None, f"run {side.run_id[:8]} ({side.name}) has no bundle", []
-        predictor = Predictor.open(bundle)
-        answers.append(predictor.logits(images_NHW).argmax(axis=1))
+    folders = [
+        root / side.params.get("prepared", f"data/{name}/prepared") for side in (first, second)
+    ]
+    try:
+        about = read_json(folders[-1] / "data.json", stage="prepare")
+        if about["name"] != name:
+            return None, f"{folders[-1]} has {about['name']} now, they learnt from {name}", []
+        with np.load(folders[-1] / "test.npz") as arrays:
+            images_NHW, labels_N = arrays["images"], arrays["labels"]
+        answers = []
+        for side in (first, second):
+            bundle = finding.bundle(side.run_id)
+            if bundle is None:
+                return None, f"run {side.run_id[:8]} ({side.name}) has no bundle", []
+            predictor = Predictor.open(bundle)
+            answers.append(predictor.logits(images_NHW).argmax(axis=1))
+    except (OSError, ValueError, KeyError) as error:
+        return None, str(error), []
     classes = predictor.classes
     first_N, second_N = answers
     found = paired.compare(first_N == labels_N, second_N == labels_N)

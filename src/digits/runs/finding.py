@@ -44,10 +44,10 @@ def bundle(run_id: str) -> Path | None:
         return Path(client.download_artifacts(run_id, "bundle"))
 
 
-def commit(run_id: str) -> str | None:
-    """The commit that the run was trained at."""
+def tags(run_id: str) -> dict[str, str]:
+    """What MLflow knows the run by."""
     with tracking.talking_to_server():
-        return tracking.client().get_run(run_id).data.tags.get("git_commit") or None
+        return dict(tracking.client().get_run(run_id).data.tags)
 
 
 def artifact(run_id: str, name: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def artifact(run_id: str, name: str) -> dict[str, Any]:
 
 def _by_version(client: "MlflowClient", word: str) -> list[Any]:
     number = word.removeprefix("v")
-    if number.isdecimal() and len(number) < SHORTEST:
+    if number.isdecimal() and (number != word or len(number) < SHORTEST):
         found = client.search_model_versions(f"name = '{MODEL}'")
         ids = [entry.run_id for entry in found if str(entry.version) == number]
     else:

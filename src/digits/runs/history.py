@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ class Entry:
 
     when: str  # UTC, ISO 8601
     who: str
-    what: str  # gate, promote or rollback
+    what: str  # gate, again (the same model from a newer run), promote or rollback
     version: int
     instead_of: int | None
     why: str
@@ -29,7 +30,7 @@ class Entry:
 
 def new(*, what: str, version: int, instead_of: int | None, why: str) -> Entry:
     """An entry of now, by who is logged in here."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
+    when = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Entry(
         when=when,
         who=getpass.getuser(),
@@ -47,13 +48,30 @@ def read() -> list[Entry]:
         return _read(tracking.client())
 
 
+def before(entries: list[Entry]) -> int | None:
+    """The version that was champion before the one that is; None where there was none.
+
+    What was rolled back is gone: rolling back twice goes back by two.
+    """
+    ruled: list[int] = []
+    for entry in entries:
+        if entry.what == "rollback" and entry.version in ruled:
+            del ruled[ruled.index(entry.version) + 1 :]
+        elif entry.what == "again" and ruled:
+            ruled[-1] = entry.version
+        elif not ruled or ruled[-1] != entry.version:
+            ruled.append(entry.version)
+    return ruled[-2] if len(ruled) > 1 else None
+
+
 def add(entry: Entry) -> None:
     """Add a change, once: the same entry again changes nothing."""
     with tracking.talking_to_server():
         client = tracking.client()
         known = _read(client)
         if entry not in known:
-            key = f"{PREFIX}{len(known) + 1:04}"
+            # By time, so that two machines never write to the same place.
+            key = PREFIX + re.sub("[^0-9]", "", entry.when.partition("+")[0])
             client.set_registered_model_tag(MODEL, key, json.dumps(asdict(entry)))
 
 

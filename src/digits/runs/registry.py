@@ -52,13 +52,29 @@ def version_of(run_id: str) -> int | None:
     return min((int(entry.version) for entry in found), default=None)
 
 
-def judged(version: int, *, promoted: bool, reason: str) -> None:
-    """Say what became of a version: its alias, and the verdict and its reason as tags."""
+def champion() -> tuple[int, str] | None:
+    """The version that the alias `champion` points at, and its run; None where there is none."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        found = client.search_registered_models(f"name = '{MODEL}'")
+        number = dict(found[0].aliases).get(CHAMPION) if found else None
+        if number is None:
+            return None
+        return int(number), str(client.get_model_version(MODEL, str(number)).run_id)
+
+
+def judged(version: int, *, promoted: bool, reason: str | None) -> None:
+    """Say what became of a version: its alias, and the verdict and its reason as tags.
+
+    Without a reason only the alias is made sure of.
+    """
     with tracking.talking_to_server():
         client = tracking.client()
         number = str(version)
-        client.set_model_version_tag(MODEL, number, VERDICT, "promoted" if promoted else "kept out")
-        client.set_model_version_tag(MODEL, number, REASON, reason)
+        if reason is not None:
+            verdict = "promoted" if promoted else "kept out"
+            client.set_model_version_tag(MODEL, number, VERDICT, verdict)
+            client.set_model_version_tag(MODEL, number, REASON, reason)
         if not promoted:
             client.set_registered_model_alias(MODEL, CHALLENGER, number)
             return
