@@ -72,7 +72,7 @@ def run(
         reason = None if is_champion else verdict.reason
         registry.judged(version, promoted=verdict.promoted, reason=reason)
         if verdict.promoted:
-            _remember(version, ruling, verdict.reason)
+            _remember(version, ruling, kept["reason"])
     return content
 
 
@@ -90,7 +90,7 @@ def _remember(version: int, ruling: dict[str, Any] | None, why: str) -> None:
     """Note in the history who became champion, unless it says so already."""
     entries = history.read()
     if not entries or entries[-1].version != version:
-        earlier = ruling["version"] if ruling else None
+        earlier = ruling["version"] if ruling and ruling["version"] != version else None
         instead_of = entries[-1].version if entries else earlier
         what = "again" if why == SAME else "gate"
         history.add(history.new(what=what, version=version, instead_of=instead_of, why=why))
