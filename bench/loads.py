@@ -1,15 +1,19 @@
-"""What the services are asked, and how long one core takes to read images."""
+"""What the services are asked, and what one core does of it without any service."""
 
 import io
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from digits.reading.normalize import read_frame
+from digits.serving import limits
 
 BOUNDARY = "between-the-parts"
 
@@ -82,3 +86,31 @@ def reading_ms(repeats: int = 50) -> dict[str, float]:
         assert frame_HW.any(), name
         taken[name] = round(statistics.median(seconds) * 1000, 2)
     return taken
+
+
+def alone(model: Path, frames_NHW: np.ndarray[Any, Any]) -> float:
+    """Images a second of ONNX Runtime by itself, 64 at once, a process for each worker."""
+    program = (
+        "import sys, time, numpy as np, onnxruntime\n"
+        "options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = 1\n"
+        "s = onnxruntime.InferenceSession(sys.argv[1], options, ['CPUExecutionProvider'])\n"
+        "f = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, 28, 28)\n"
+        "n, t = 0, time.perf_counter()\n"
+        "while time.perf_counter() - t < 3: s.run(None, {'frames': f}); n += len(f)\n"
+        "print(n / (time.perf_counter() - t))\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(model / "model.onnx")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(limits.WORKERS)
+    ]
+    body = frames_NHW[:64].tobytes()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(body)
+        process.stdin.close()
+    return sum(float(process.stdout.read()) for process in processes if process.stdout)

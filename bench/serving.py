@@ -1,6 +1,6 @@
 """Requests a second and waiting times: this service and three others, with the same model.
 
-    python bench/serving.py [--seconds 4] [--only ours]
+    python bench/serving.py [--seconds 2] [--rounds 3] [--only ours]
 
 One run on one machine: the packaged model, the same frames, the same number of workers, and `wrk`
 (Debian has it) for all of them; the load generator shares the cores with the service. Each peer
@@ -9,6 +9,7 @@ takes what it takes: bytes, multipart, or JSON. Writes bench/serving.json.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -16,12 +17,13 @@ import shlex
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,13 @@ from digits.files import write_json
 from digits.reading.packaged import packaged_folder
 from digits.reading.predictor import Predictor
 from digits.serving import limits
-from loads import Load, as_bytes, as_png, reading_ms
+from loads import Load, alone, as_bytes, as_png, reading_ms
 from machine import describe
 
 OUT = Path("bench/serving.json")
 PEERS = Path(__file__).resolve().parent / "peers"
 CLIENTS = (1, 16, 64)
+MOST_LOADS = 5  # kinds of requests that a service is asked
 START_S = 120.0
 
 
@@ -52,6 +55,17 @@ class Peer:
     ready: str
     loads: list[Load]
     env: dict[str, str]
+
+
+@dataclass
+class Service:
+    """A peer that runs, and what was measured of it."""
+
+    peer: Peer
+    address: str
+    start_s: float
+    process: psutil.Process
+    rows: dict[tuple[str, int], list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def peers(model: Path, frames_NHW: np.ndarray[Any, Any], work: Path) -> list[Peer]:
@@ -181,43 +195,41 @@ def _milliseconds(said: str, share: int) -> float:
     return round(float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit], 3)
 
 
-def alone(model: Path, frames_NHW: np.ndarray[Any, Any]) -> float:
-    """Images a second of ONNX Runtime by itself, 64 at once, a process for each worker."""
-    program = (
-        "import sys, time, numpy as np, onnxruntime\n"
-        "options = onnxruntime.SessionOptions()\n"
-        "options.intra_op_num_threads = 1\n"
-        "s = onnxruntime.InferenceSession(sys.argv[1], options, ['CPUExecutionProvider'])\n"
-        "f = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, 28, 28)\n"
-        "n, t = 0, time.perf_counter()\n"
-        "while time.perf_counter() - t < 3: s.run(None, {'frames': f}); n += len(f)\n"
-        "print(n / (time.perf_counter() - t))\n"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(model / "model.onnx")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(limits.WORKERS)
-    ]
-    body = frames_NHW[:64].tobytes()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(body)
-        process.stdin.close()
-    return sum(float(process.stdout.read()) for process in processes if process.stdout)
-
-
 def memory_mb(process: psutil.Process) -> float:
     """What a service's processes hold, what they share counted once."""
     every = [process, *process.children(recursive=True)]
     return round(sum(one.memory_full_info().pss for one in every) / 2**20)
 
 
+def in_turn(services: list[Service], *, seconds: int, rounds: int, work: Path) -> None:
+    """Ask every service everything, round by round, so that a slow moment is not one service's."""
+    for service in services:
+        for load in service.peer.loads:
+            measure(service.address, load, clients=4, seconds=1, work=work)  # warm
+    for number in range(1, rounds + 1):
+        for index, clients in itertools.product(range(MOST_LOADS), CLIENTS):
+            for service in services:
+                if index < len(service.peer.loads):
+                    settle(service.process)
+                    load = service.peer.loads[index]
+                    row = measure(
+                        service.address, load, clients=clients, seconds=seconds, work=work
+                    )
+                    service.rows.setdefault((load.name, clients), []).append(row)
+        print(f"round {number} of {rounds}", flush=True)
+
+
+def typical(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median over the rounds of each figure."""
+    figures = [key for key in rows[0] if key not in ("load", "clients")]
+    medians = {key: round(statistics.median(row[key] for row in rows), 3) for key in figures}
+    return {"load": rows[0]["load"], "clients": rows[0]["clients"], **medians}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="whose median is taken")
     parser.add_argument("--only", help="measure one service, and write nothing")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
@@ -225,40 +237,38 @@ def main() -> None:
     model = packaged_folder()
     rng = np.random.default_rng(0)
     frames_NHW = rng.integers(0, 256, (1024, 28, 28), np.uint8)
-    services: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         work = Path(folder)
-        for peer in peers(model, frames_NHW, work):
-            if arguments.only not in (None, peer.name):
-                continue
-            with running(peer, work / "log") as (address, start_s, process):
-                rows = []
-                for load in peer.loads:
-                    measure(address, load, clients=4, seconds=1, work=work)  # warm
-                    for clients in CLIENTS:
-                        settle(process)
-                        row = measure(
-                            address, load, clients=clients, seconds=arguments.seconds, work=work
-                        )
-                        rows.append(row)
-                        print(
-                            f"{peer.name:20} {load.name:22} {clients:3} clients "
-                            f"{row['requests_per_s']:9,.0f} requests/s  p50 {row['p50_ms']:8.2f} ms"
-                            f"  p99 {row['p99_ms']:8.2f} ms",
-                            flush=True,
-                        )
-                services[peer.name] = {
-                    "start_s": round(start_s, 2),
-                    "memory_mb": memory_mb(process),
-                    "rows": rows,
-                }
+        services = []
+        for index, peer in enumerate(peers(model, frames_NHW, work)):
+            if arguments.only in (None, peer.name):
+                started = stack.enter_context(running(peer, work / f"log-{index}"))
+                services.append(Service(peer, *started))
+        in_turn(services, seconds=arguments.seconds, rounds=arguments.rounds, work=work)
+        found = {
+            service.peer.name: {
+                "start_s": round(service.start_s, 2),
+                "memory_mb": memory_mb(service.process),
+                "rows": [typical(rows) for rows in service.rows.values()],
+            }
+            for service in services
+        }
+    for name, of_it in found.items():
+        for row in of_it["rows"]:
+            print(
+                f"{name:20} {row['load']:22} {row['clients']:3} clients "
+                f"{row['requests_per_s']:9,.0f} requests/s  p50 {row['p50_ms']:8.2f} ms"
+                f"  p99 {row['p99_ms']:8.2f} ms"
+            )
     images_per_s = round(alone(model, frames_NHW))
     print(f"ONNX Runtime alone, 64 at once: {images_per_s:,} images/s")
     taken_ms = reading_ms()
     for name, milliseconds in taken_ms.items():
         print(f"decoding and normalising a {name}: {milliseconds} ms")
     if arguments.only is None:
-        command = f"python bench/serving.py --seconds {arguments.seconds}"
+        command = (
+            f"python bench/serving.py --seconds {arguments.seconds} --rounds {arguments.rounds}"
+        )
         write_json(
             OUT,
             {
@@ -267,7 +277,7 @@ def main() -> None:
                 "num_workers": limits.WORKERS,
                 "onnxruntime_alone_images_per_s": images_per_s,
                 "decode_and_normalize_ms": taken_ms,
-                "services": services,
+                "services": found,
             },
         )
 
