@@ -242,3 +242,57 @@ def test_without_a_champion_there_is_no_history(store: MlflowClient) -> None:
     result = digits("history")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "there has been no champion yet" in result.stderr
+
+
+def test_what_was_interrupted_and_cannot_be_finished_is_undone_and_said(
+    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    pack()
+    with monkeypatch.context() as patch:
+        patch.setattr(champion, "crown_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="x")
+    shutil.rmtree(Path("mlartifacts") / two[1] / "artifacts/bundle")
+    result = digits("history")
+    assert result.exit_code == 2
+    assert "has no bundle in MLflow" in result.stderr
+    expect_champion(store, two[0], 1)
+
+
+def test_a_champion_that_was_crowned_is_not_lost_where_packaging_it_again_fails(
+    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def killed(self: Path, **given: Any) -> None:
+        if self == champion.PENDING:
+            raise KeyboardInterrupt
+        unlink(self, **given)
+
+    def refuse(**_: Any) -> str:
+        raise FileNotFoundError("bentofile.yaml is missing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="x")
+    with monkeypatch.context() as patch:
+        patch.setattr(package, "run", refuse)
+        assert "it cannot be packaged" in digits("history").stderr
+    expect_champion(store, two[1], 2)
+
+
+def test_the_first_champion_that_cannot_be_packaged_leaves_none(
+    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> str:
+        raise FileNotFoundError("bentofile.yaml is missing")
+
+    shutil.rmtree("champion")
+    monkeypatch.setattr(package, "run", refuse)
+    assert digits("promote", "challenger", "--because", "x").exit_code == 2
+    assert not Path("champion").exists()
+    assert not list(Path().glob("*champion*"))

@@ -97,18 +97,19 @@ def crown_run(run_id: str, *, version: int, taken_back: list[str], why: str) -> 
 
 
 def keep() -> None:
-    """Keep a copy of the champion, unless one is kept already."""
-    if FOLDER.exists() and not KEPT.exists():
+    """Keep a copy of the champion, an empty one where there is none, unless one is kept already."""
+    if not KEPT.exists():
         with replacing_folder(KEPT) as beside:
-            shutil.copytree(FOLDER, beside, dirs_exist_ok=True)
+            if FOLDER.exists():
+                shutil.copytree(FOLDER, beside, dirs_exist_ok=True)
 
 
 def restore() -> None:
-    """Put the copy that was kept in the champion's place; without one there is none again."""
-    if KEPT.exists():
+    """Put the copy that was kept in the champion's place; where none is kept all stays."""
+    if (KEPT / "champion.json").exists():
         with replacing_folder(FOLDER) as beside:
             shutil.copytree(KEPT, beside, dirs_exist_ok=True)
-    else:
+    elif KEPT.exists():
         shutil.rmtree(FOLDER, ignore_errors=True)
     forget()
 

@@ -1,11 +1,84 @@
 """`digits`, with all its commands.
 
-Those of `runs` stay out of `digits.cli`, which reads images where there is no MLflow.
+Those that change and compare what MLflow knows stay out of `digits.cli`, which reads images where
+there is no MLflow. What a command needs is imported when it runs.
 """
 
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+
 from digits.cli import main
-from digits.promotion import history_command, promote_command, rollback_command
-from digits.runs.commands import compare, lineage, runs
+from digits.runs.commands import Mistake, compare, lineage, runs
+
+because = click.option("--because", "why", required=True, help="Why, for those who ask later.")
+
+
+@click.command("promote")
+@click.argument("version")
+@because
+def promote_command(version: str, why: str) -> None:
+    """Make VERSION the champion: it is what the service answers with.
+
+    VERSION is one of the registered model, such as v7, or `challenger`, or the name or id of its
+    run.
+    """
+    from digits import promotion
+
+    _said(lambda: promotion.promote(version, why=why))
+
+
+@click.command("rollback")
+@because
+def rollback_command(why: str) -> None:
+    """Make the champion before this one champion again."""
+    from digits import promotion
+
+    _said(lambda: promotion.rollback(why=why))
+
+
+@click.command("history")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON a change.")
+def history_command(as_json: bool) -> None:
+    """List who became champion, when, by whom, instead of whom, and why; the last one first."""
+    from digits import promotion
+    from digits.runs import history
+
+    finished = _tried(promotion.finish)
+    if finished:
+        click.echo(f"finished what was interrupted: {finished.entry.what}", err=True)
+    entries = _tried(history.read)[::-1]
+    if not entries:
+        click.echo("there has been no champion yet; `make repro` makes one", err=True)
+    for entry in entries:
+        if as_json:
+            click.echo(json.dumps(asdict(entry)))
+        else:
+            instead = f" instead of {entry.instead_of}" if entry.instead_of else ""
+            click.echo(
+                f"{entry.when}  version {entry.version}{instead}, {entry.what} by {entry.who}: "
+                f"{entry.why}"
+            )
+
+
+def _said(change: Callable[[], Any]) -> None:
+    entry = _tried(change).entry
+    instead = f", instead of version {entry.instead_of}" if entry.instead_of else ""
+    click.echo(f"version {entry.version} is the champion{instead}, and packaged")
+    click.echo("  `make serve` serves it; `dvc repro` notes it in dvc.lock")
+
+
+def _tried(act: Callable[[], Any]) -> Any:
+    from digits.runs.tracking import TrackingError
+
+    try:
+        return act()
+    except (OSError, ValueError, TrackingError) as error:
+        raise Mistake(str(error)) from None
+
 
 for command in (runs, compare, lineage, promote_command, rollback_command, history_command):
     main.add_command(command)

@@ -114,14 +114,14 @@ def _judge(
     if ruling["digest"] == origin["digest"]:
         return Verdict(promoted=True, reason=SAME)
     before, after = Predictor.open(champion.BUNDLE), Predictor.open(bundle)
+    if before.classes != after.classes:
+        return Verdict(promoted=True, reason="the champion knows other classes")
     reads = [
         f"{about['dataset']} of {model.image_size}x{model.image_size} pixels"
         for about, model in ((ruling, before), (origin, after))
     ]
-    if reads[0] != reads[1] or before.classes != after.classes:
+    if reads[0] != reads[1]:
         reason = f"the champion reads {reads[0]}, this one {reads[1]}"
-        if reads[0] == reads[1]:
-            reason = f"the champion knows other classes of {origin['dataset']}"
         return Verdict(promoted=True, reason=reason)
     if ruling["test_md5"] not in (None, origin["test_md5"]):
         # It may have learnt from what is tested on now.
@@ -132,26 +132,23 @@ def _judge(
     right = [probabilities_NK.argmax(axis=1) == labels_N for probabilities_NK in probabilities]
     latencies = _latencies_ms(before, after, images_NHW)
     wild = _wild_accuracies(before, after, gate.wild)
-    measured = [
-        Measured(
-            worst_class=_worst_class(labels_N, probabilities_NK),
-            ece=scores.expected_calibration_error(labels_N, probabilities_NK),
+
+    def measured(which: int, folder: Path, metrics: dict[str, Any]) -> Measured:
+        return Measured(
+            worst_class=_worst_class(labels_N, probabilities[which]),
+            ece=scores.expected_calibration_error(labels_N, probabilities[which]),
             mean_corrupted_accuracy=metrics.get("mean_corrupted_accuracy"),
-            wild_accuracy=wild_accuracy,
-            latency_ms=latency_ms,
+            wild_accuracy=wild[which],
+            latency_ms=latencies[which],
             size_bytes=(folder / "model.onnx").stat().st_size,
         )
-        for probabilities_NK, metrics, wild_accuracy, latency_ms, folder in zip(
-            probabilities,
-            (ruling["metrics"], origin["metrics"]),
-            wild,
-            latencies,
-            (champion.BUNDLE, bundle),
-            strict=True,
-        )
-    ]
-    found = paired.compare(*right)
-    return judge(found, champion=measured[0], selected=measured[1], gate=gate)
+
+    return judge(
+        paired.compare(*right),
+        champion=measured(0, champion.BUNDLE, ruling["metrics"]),
+        selected=measured(1, bundle, origin["metrics"]),
+        gate=gate,
+    )
 
 
 def _worst_class(labels_N: NDArray[Any], probabilities_NK: NDArray[Any]) -> float:

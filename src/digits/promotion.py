@@ -1,4 +1,4 @@
-"""Change the champion by hand: `digits promote`, `digits rollback`, `digits history`.
+"""Change the champion by hand, as `digits promote` and `digits rollback` do.
 
 The champion's folder, what is packaged, and the alias in MLflow move together. What is to be done
 is written down first, in champion.pending.json; a command that finds it finishes that before
@@ -6,19 +6,13 @@ anything else, so that one that was killed half way is made whole by the next.
 """
 
 import contextlib
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import click
 
 from digits import champion
 from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
 from digits.runs import finding, history, registry, tracking
-from digits.runs.commands import Mistake
 from digits.settings import load_params
 
 PENDING = champion.PENDING
@@ -93,15 +87,15 @@ def _carry_out(change: Change) -> None:
     """
     tracking.check_reachable()
     entry, before = change.entry, champion.read()
-    if not before or before["run_id"] != change.run_id:
-        champion.keep()
-        champion.crown_run(
-            change.run_id,
-            version=entry.version,
-            taken_back=change.taken_back,
-            why=f"{entry.what}: {entry.why}",
-        )
     try:
+        if not before or before["run_id"] != change.run_id:
+            champion.keep()
+            champion.crown_run(
+                change.run_id,
+                version=entry.version,
+                taken_back=change.taken_back,
+                why=f"{entry.what}: {entry.why}",
+            )
         _package()
     except ValueError:
         champion.restore()
@@ -130,62 +124,3 @@ def _package() -> None:
         )
     except package.FAILURES as error:
         raise ValueError(f"it cannot be packaged: {error}") from error
-
-
-# --- the commands ---------------------------------------------------------------------------------
-
-because = click.option("--because", "why", required=True, help="Why, for those who ask later.")
-
-
-@click.command("promote")
-@click.argument("version")
-@because
-def promote_command(version: str, why: str) -> None:
-    """Make VERSION the champion: it is what the service answers with.
-
-    VERSION is one of the registered model, such as v7, or `challenger`, or the name or id of its
-    run.
-    """
-    _said(lambda: promote(version, why=why))
-
-
-@click.command("rollback")
-@because
-def rollback_command(why: str) -> None:
-    """Make the champion before this one champion again."""
-    _said(lambda: rollback(why=why))
-
-
-@click.command("history")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON a change.")
-def history_command(as_json: bool) -> None:
-    """List who became champion, when, by whom, instead of whom, and why; the last one first."""
-    finished = _tried(finish)
-    if finished:
-        click.echo(f"finished what was interrupted: {finished.entry.what}", err=True)
-    entries: list[history.Entry] = _tried(history.read)[::-1]
-    if not entries:
-        click.echo("there has been no champion yet; `make repro` makes one", err=True)
-    for entry in entries:
-        if as_json:
-            click.echo(json.dumps(asdict(entry)))
-        else:
-            instead = f" instead of {entry.instead_of}" if entry.instead_of else ""
-            click.echo(
-                f"{entry.when}  version {entry.version}{instead}, {entry.what} by {entry.who}: "
-                f"{entry.why}"
-            )
-
-
-def _said(change: Callable[[], Change]) -> None:
-    entry = _tried(change).entry
-    instead = f", instead of version {entry.instead_of}" if entry.instead_of else ""
-    click.echo(f"version {entry.version} is the champion{instead}, and packaged")
-    click.echo("  `make serve` serves it; `dvc repro` notes it in dvc.lock")
-
-
-def _tried(act: Callable[[], Any]) -> Any:
-    try:
-        return act()
-    except (OSError, ValueError, tracking.TrackingError) as error:
-        raise Mistake(str(error)) from None

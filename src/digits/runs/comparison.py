@@ -141,14 +141,12 @@ def _same_images(
     if len(names) > 1:
         return None, f"they learnt from different data sets, {' and '.join(sorted(names))}", []
     (name,) = names
-    folders = [
-        root / side.params.get("prepared", f"data/{name}/prepared") for side in (first, second)
-    ]
+    prepared = root / second.params.get("prepared", f"data/{name}/prepared")
     try:
-        about = read_json(folders[-1] / "data.json", stage="prepare")
+        about = read_json(prepared / "data.json", stage="prepare")
         if about["name"] != name:
-            return None, f"{folders[-1]} has {about['name']} now, they learnt from {name}", []
-        with np.load(folders[-1] / "test.npz") as arrays:
+            return None, f"{prepared} has {about['name']} now, they learnt from {name}", []
+        with np.load(prepared / "test.npz") as arrays:
             images_NHW, labels_N = arrays["images"], arrays["labels"]
         answers = []
         for side in (first, second):
