@@ -281,7 +281,20 @@ def test_the_selected_model_answers_also_where_the_other_does_not(page: Page) ->
     expect(page.locator("#other-digit")).to_have_text("?")
     page.route("**/model?model=*", lambda route: route.fulfill(status=422, json={}))
     page.locator("#other").select_option("")
+    asked: list[Route] = []
+    page.route("**/predict?frame=true", lambda route: asked.append(route))
+    page.locator("#undo").click()
+    page.locator("#redo").click()
+    for _ in range(100):
+        if asked:
+            break
+        page.wait_for_timeout(50)
     page.locator("#other").select_option("small")
+    expect(page.locator("#notice")).to_have_text("small does not answer.")
+    # It stands there still when an answer comes that was asked for before.
+    with page.expect_response("**/predict?frame=true"):
+        asked[0].continue_()
+    expect(page.locator("#verdict")).to_contain_text("% sure")
     expect(page.locator("#notice")).to_have_text("small does not answer.")
     expect(page.locator("#other")).to_have_value("")
     expect(page.locator("#other-digit")).to_be_hidden()

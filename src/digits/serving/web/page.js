@@ -24,6 +24,7 @@ function repaint() {
 
 function changed() {
   repaint();
+  notice("other", "");
   asker.ask();
 }
 
@@ -37,14 +38,14 @@ const REASONS = {
 
 function tell({ answer, other, refused, tokenWanted, away, blank }) {
   if (tokenWanted) return askForToken();
-  notice(away ? "The service does not answer. Your drawing is kept; trying again …" : "");
+  notice("service", away ? "The service does not answer. Your drawing is kept; trying again …" : "");
   if (answer) show(answer, other);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
 }
 
 function askForToken() {
-  notice("This service asks for a token.");
+  notice("service", "This service asks for a token.");
   $("login").hidden = false;
   $("token").focus();
 }
@@ -53,13 +54,17 @@ $("login").onsubmit = (event) => {
   event.preventDefault();
   token.set($("token").value);
   $("login").hidden = true;
-  notice("");
+  notice("service", "");
   classes.length ? asker.ask() : startOnceThere();
 };
 
-function notice(text) {
-  $("notice").hidden = !text;
-  $("notice").textContent = text;
+// What is wrong, by what it is about: each is said until it is over, whatever comes of the other.
+const wrong = { service: "", other: "" };
+function notice(about, text) {
+  wrong[about] = text;
+  const said = Object.values(wrong).filter(Boolean).join(" ");
+  $("notice").hidden = !said;
+  $("notice").textContent = said;
 }
 
 // What was read, to be seen from afar, and how sure that is.
@@ -168,6 +173,7 @@ function paintFrame(canvas, size, frame) {
 
 $("other").onchange = async () => {
   const name = $("other").value;
+  notice("other", "");
   showNothingOfOther();
   showSecond(false);
   if (!name) return;
@@ -179,7 +185,7 @@ $("other").onchange = async () => {
     $("other-run").textContent = model.run_id;
   } catch (error) {
     $("other").value = "";
-    return error instanceof TokenWanted ? askForToken() : notice(`${name} does not answer.`);
+    return error instanceof TokenWanted ? askForToken() : notice("other", `${name} does not answer.`);
   }
   showSecond(true);
   asker.ask();
@@ -335,7 +341,7 @@ function showSamples(samples) {
 async function start() {
   repaint();
   const [model, { samples }] = await Promise.all([getJson("/model"), getJson("/samples")]);
-  notice("");
+  notice("service", "");
   classes = model.classes;
   makeBars();
   for (const which of [0, 1]) bars(which, classes.map(() => 0));
@@ -360,7 +366,7 @@ async function startOnceThere() {
     await start();
   } catch (error) {
     if (error instanceof TokenWanted) return askForToken();
-    notice("The service does not answer. Trying again …");
+    notice("service", "The service does not answer. Trying again …");
     setTimeout(startOnceThere, 2000);
   }
 }
