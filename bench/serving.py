@@ -1,6 +1,6 @@
 """Requests a second and waiting times: this service and three others, with the same model.
 
-    python bench/serving.py [--seconds 2] [--rounds 3] [--only ours]
+    python bench/serving.py [--seconds 2] [--rounds 5] [--only ours]
 
 One run on one machine: the packaged model, the same frames, the same number of workers, and `wrk`
 (Debian has it) for all of them; the load generator shares the cores with the service. Each peer
@@ -229,7 +229,7 @@ def typical(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="whose median is taken")
+    parser.add_argument("--rounds", type=int, default=5, help="whose median is taken")
     parser.add_argument("--only", help="measure one service, and write nothing")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):

@@ -302,7 +302,16 @@ def test_predictions_are_counted_in_the_metrics(service: Service) -> None:
     assert counted("digits_confidence_count") - before[1] == 8
     model = f'name="tiny",run_id="{SELECTED["run_id"]}",version="{SELECTED["version"]}"'
     assert counted(f"digits_model_info{{{model}}}") == 1
-    assert counted('bentoml_service_request_total{endpoint="/predict"') > 8
+    predicted = 'digits_request_seconds_count{route="/predict",status="200"}'
+    assert counted(predicted) > 8
+
+
+def test_paths_that_nobody_knows_fill_no_memory(service: Service) -> None:
+    for path in ("/nothing/1", "/nothing/2", "/web/nothing"):
+        assert service.client.get(path).status_code == 404
+    text = service.client.get("/metrics").text
+    assert "nothing" not in text
+    assert 'digits_request_seconds_count{route="other",status="404"}' in text
 
 
 def test_only_this_machine_is_listened_to_unless_told(service: Service) -> None:

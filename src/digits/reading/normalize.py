@@ -6,6 +6,7 @@ kept, longest side on 20 of 28 pixels with anti-aliasing, centre of mass in the 
 Shapes: H/W pixels.
 """
 
+import contextlib
 import io
 from dataclasses import dataclass, replace
 
@@ -52,6 +53,11 @@ def open_image(data: bytes) -> Image.Image:
     else, for whatever is not such an image: empty, damaged, cut short, of another kind, without
     pixels, or with more than MAX_PIXELS of them.
     """
+    return decoded(open_header(data))
+
+
+def open_header(data: bytes) -> Image.Image:
+    """The first half of `open_image`: what a file says of its image, no pixel decoded yet."""
     if not data:
         raise UnreadableImage("the image is empty (0 bytes); send a file with an image in it")
     try:
@@ -66,6 +72,11 @@ def open_image(data: bytes) -> Image.Image:
     _expect_pixels(image)
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(_too_large(f"{image.width}x{image.height}"))
+    return image
+
+
+def decoded(image: Image.Image) -> Image.Image:
+    """The second half of `open_image`."""
     try:
         image.draft("RGB", (WORK_SIDE, WORK_SIDE))
         image.load()
@@ -73,10 +84,9 @@ def open_image(data: bytes) -> Image.Image:
         raise UnreadableImage(
             f"the {image.format} image is damaged or cut short; send the whole file"
         ) from None
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are good, only the note beside them is not
-        return image
+    with contextlib.suppress(Exception):  # the pixels are good, if not the note beside them
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def normalize(image: Image.Image, *, size: int = 28) -> NDArrayU8:

@@ -7,9 +7,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .metrics import PATH as METRICS_PATH
+
 TOKENS = "DIGITS_TOKENS"  # the environment variable: tokens with commas between them
-# What a browser loads before anybody has given a token: the page, and the description of the API.
-OPEN_PATHS = ("/", "/docs", "/docs.json")
+# What a browser loads before anybody has given a token, the page and the description of the API;
+# and what Prometheus does, as BentoML's probes are open too.
+OPEN_PATHS = ("/", "/docs", "/docs.json", METRICS_PATH)
 OPEN_FOLDERS = ("/web/",)
 # Of every answer, unless the route says otherwise: read by no other site, shown in no frame, and
 # taken for nothing but what it says it is.

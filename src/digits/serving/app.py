@@ -6,13 +6,14 @@ are counted, and none of BentoML's serialisations (pickle is one of them) is rea
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -22,15 +23,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..reading import reader
-from ..reading.normalize import UnreadableImage, normalize_row, open_image
+from ..reading.normalize import Frames, UnreadableImage, decoded, normalize_row, open_header
 from . import limits
 from .access import Access
 from .guard import Guard
-from .metrics import Metrics, metrics
+from .metrics import PATH as METRICS_PATH
+from .metrics import Metrics, Timed, exposition, metrics
 from .models import Model
 from .openapi import DOCS_PAGE, describe
 from .uploads import Refused, pixels_within_limit, receive_frames, receive_images
 
+T = TypeVar("T")
+U = TypeVar("U")
 OCTETS = "application/octet-stream"
 WEB = Path(__file__).parent / "web"
 # The page asks nothing of other hosts, runs no script but its own, and is shown in no frame.
@@ -151,13 +155,19 @@ async def docs_json(request: Request) -> Response:
     )
 
 
+def prometheus(request: Request) -> Response:
+    """The counts of all workers, for Prometheus; read from files, so in a thread."""
+    content, media_type = exposition()
+    return Response(content, media_type=media_type)
+
+
 async def _answers(
     request: Request, model: Model, images: Sequence[bytes], *, with_frames: bool = False
 ) -> list[dict[str, Any]]:
     state = request.app.state
-    pixels = pixels_within_limit(images)
-    read = partial(_read, model, images, state.metrics, with_frames=with_frames)
-    if pixels <= limits.PIXELS_IN_PLACE:
+    opened = _each(open_header, images, num=len(images))
+    read = partial(_read, model, opened, state.metrics, with_frames=with_frames)
+    if pixels_within_limit(opened) <= limits.PIXELS_IN_PLACE:
         answers = read()
     else:  # a photo takes tens of milliseconds to decode
         answers = await anyio.to_thread.run_sync(read, limiter=state.decoding)
@@ -167,23 +177,36 @@ async def _answers(
 
 
 def _read(
-    model: Model, images: Sequence[bytes], metrics: Metrics, *, with_frames: bool
+    model: Model, opened: list[Image.Image], metrics: Metrics, *, with_frames: bool
 ) -> list[dict[str, Any]]:
     predictor = model.predictor
-    found = []
     with metrics.normalize_s.time():
-        for index, data in enumerate(images):
-            try:
-                found.append(normalize_row(open_image(data), size=predictor.image_size))
-            except UnreadableImage as error:
-                place = f"image {index + 1} of {len(images)}: " if len(images) > 1 else ""
-                raise Refused(422, f"{place}{error}") from None
+        # Taken out of the list, so that an image's pixels are let go once its frame is found.
+        num = len(opened)
+        taken = (opened.pop(0) for _ in range(num))
+
+        def find(image: Image.Image) -> Frames:
+            return normalize_row(decoded(image), size=predictor.image_size)
+
+        found = _each(find, taken, num=num)
     with metrics.model_s.time():
         answers = reader.answer(predictor, found)
     if with_frames:
         for answer, frames in zip(answers, found, strict=True):
             answer["frame"] = base64.b64encode(frames.frame.tobytes()).decode()
     return answers
+
+
+def _each(step: Callable[[T], U], images: Iterable[T], *, num: int) -> list[U]:
+    """A step of reading for each of the `num` images; Refused (422) says which cannot be read."""
+    done = []
+    for index, image in enumerate(images):
+        try:
+            done.append(step(image))
+        except UnreadableImage as error:
+            place = f"image {index + 1} of {num}: " if num > 1 else ""
+            raise Refused(422, f"{place}{error}") from None
+    return done
 
 
 def _json(content: Any) -> Response:
@@ -219,7 +242,7 @@ class Files(StaticFiles):
 
 def build_app() -> Starlette:
     """The application; `open_model` comes before the first request."""
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/predict", predict, methods=["POST"]),
             Route("/predict_batch", predict_batch, methods=["POST"]),
@@ -228,9 +251,12 @@ def build_app() -> Starlette:
             Route("/docs.json", docs_json),
             Route("/docs", docs),
             Route("/samples", samples),
+            Route(METRICS_PATH, prometheus),
             Route("/", page),
             Mount("/web", Files(directory=WEB)),
         ],
-        middleware=[Middleware(Access), Middleware(Guard)],
+        middleware=[Middleware(Timed), Middleware(Access), Middleware(Guard)],
         exception_handlers={Refused: _refused, HTTPException: _http_error, Exception: _bug},
     )
+    app.state.routes = {route.path for route in app.routes if isinstance(route, Route)}
+    return app

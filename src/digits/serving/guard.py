@@ -4,12 +4,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import limits
+from .metrics import PATH as METRICS_PATH
 
 
 class Guard:
     """ASGI middleware: at most `limits.MAX_CONCURRENT` requests at once, 503 for others.
 
-    BentoML's own routes do not pass here: whether the service is well is answered always.
+    BentoML's probes do not pass here, and the metrics are let through: whether the service is well
+    is answered always.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -17,7 +19,7 @@ class Guard:
         self._num_open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] == METRICS_PATH:
             await self._app(scope, receive, send)
             return
         if self._num_open >= limits.MAX_CONCURRENT:
