@@ -8,6 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from digits.reading.predictor import IDENTITY, Predictor
+from digits.serving import limits
 from digits.serving.access import HEADERS, TOKENS, read_tokens
 from digits.serving.app import build_app, open_model
 from digits.serving.models import Model
@@ -89,3 +90,11 @@ def test_every_answer_has_safe_headers(app: Starlette, path: str) -> None:
         assert headers[name] == value or (
             name == "content-security-policy" and value in headers[name]
         )
+
+
+def test_now_and_then_an_answer_closes_its_connection(
+    app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ANSWERS_TO_A_CLOSE", 3)
+    said = [ask(app, "GET", "/model").headers.get("connection") for _ in range(7)]
+    assert said == [None, None, "close", None, None, "close", None]

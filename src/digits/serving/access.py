@@ -1,12 +1,14 @@
 """Who may ask, and what every answer tells the browser."""
 
 import hmac
+import itertools
 import os
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import limits
 from .metrics import PATH as METRICS_PATH
 
 TOKENS = "DIGITS_TOKENS"  # the environment variable: tokens with commas between them
@@ -44,6 +46,7 @@ class Access:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._tokens = [token.encode() for token in read_tokens()]
+        self._num_answers = itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,6 +58,8 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if next(self._num_answers) % limits.ANSWERS_TO_A_CLOSE == 0:
+                    headers["connection"] = "close"
             await send(message)
 
         app = self._app if self._may_pass(scope) else _refusal
