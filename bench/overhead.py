@@ -28,7 +28,7 @@ from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.models import Network
 from digits.learning.session import Session
 from digits.runs import tracking
-from digits.train import read_data_facts
+from digits.training import read_data_facts
 from machine import describe
 
 OUT = Path("bench/overhead.json")

@@ -32,7 +32,7 @@ from torchvision import transforms
 import trainings
 from digits import configuration
 from digits.files import replacing
-from digits.train import read_data_facts
+from digits.training import read_data_facts
 
 OUT = Path("bench/time_to_accuracy.json")
 TABLE = Path("docs/time-to-accuracy.md")

@@ -14,7 +14,7 @@ from digits import configuration, evaluate
 from digits.files import write_json
 from digits.reading.predictor import Predictor
 from digits.runs.labels import Label
-from digits.train import read_data_facts, run
+from digits.training import read_data_facts, run
 from machine import describe
 
 

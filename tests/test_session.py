@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from digits.learning.export import load_network
     from digits.learning.session import Session
 from digits import configuration
-from digits.train import read_data_facts
+from digits.training import read_data_facts
 from training_fixtures import make_project
 
 

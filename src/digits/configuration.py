@@ -1,13 +1,16 @@
 """Compose conf/ with Hydra: the same for the pipeline, a run by hand and a sweep."""
 
+import difflib
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from digits import settings
 
@@ -111,6 +114,29 @@ def synthetic_sha256(config: dict[str, Any]) -> str | None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run `dvc repro synthesize`")
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def explained(error: Exception) -> str:
+    """A mistake in what was asked for as one sentence, with what was probably meant."""
+    text = str(error)
+    options = re.search(r"Available options in '([^']*)':\n((?:\t.*\n?)*)", text)
+    if options:
+        asked = re.search(r"Could not find '([^']*)'", text)
+        name = asked[1].rpartition("/")[2] if asked else ""
+        known = options[2].split()
+        near = difflib.get_close_matches(name, known, n=2) or known
+        return f"{options[1]}={name} is not there; there is {options[1]}={' or '.join(near)}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    if cause is not None and isinstance(cause.parent_node, DictConfig) and cause.full_key:
+        path, _, key = cause.full_key.rpartition(".")
+        keys = [str(each) for each in cause.parent_node]
+        prefix = f"{path}." if path else ""
+        near = [prefix + each for each in difflib.get_close_matches(key, keys, n=2)]
+        meant = f"; did you mean {' or '.join(near)}?" if near else f"; +{cause.full_key} adds it"
+        return f"the configuration has no {cause.full_key!r}{meant}"
+    return one_line(error)
 
 
 def one_line(error: Exception) -> str:

@@ -1,11 +1,9 @@
 """The parent run of a sweep in MLflow, and what is known of its children."""
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from digits.files import write_json
 from digits.runs import tracking
 
 if TYPE_CHECKING:
@@ -13,7 +11,9 @@ if TYPE_CHECKING:
 
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's pages nest runs
 OVERRIDES = "overrides"
+BEST = "best_of_sweep"
 SCORE = "bundle/val_accuracy"
+SIZE = "bundle/num_parameters"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,28 +24,25 @@ class Child:
     status: str
     overrides: tuple[str, ...]
     val_accuracy: float | None
+    num_parameters: int | None = None
+    given_up: bool = False
+    best: bool = False  # as marked when the sweep was summed up before
 
 
-def start(folder: Path, *, name: str) -> str:
-    """Open a parent run and note it in the sweep's folder, where its trainings find it.
-
-    In a file and not in this process, so that a training on another machine finds it too.
-    """
+def start(*, name: str, again: str | None) -> str:
+    """Open a parent run, or the one of a sweep that stopped, if this store has it."""
     with tracking.talking_to_server():
-        parent = tracking.client().create_run(tracking.experiment_id(), run_name=name)
-    run_id: str = parent.info.run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(_state(folder), {"run_id": run_id})
+        client = tracking.client()
+        if again and tracking.exists(again):
+            client.update_run(again, status="RUNNING")
+            return again
+        run_id: str = client.create_run(tracking.experiment_id(), run_name=name).info.run_id
     return run_id
 
 
-def child_tags(folder: Path, overrides: list[str]) -> dict[str, str]:
-    """The tags of a training of the sweep in this folder; none where no parent run was opened."""
-    try:
-        parent: str = json.loads(_state(folder).read_text(encoding="utf-8"))["run_id"]
-    except FileNotFoundError:
-        return {}
-    return {PARENT: parent, OVERRIDES: "\n".join(overrides)}
+def child_tags(parent: str | None, overrides: list[str]) -> dict[str, str]:
+    """The tags of a training of a sweep; none where no parent run was opened."""
+    return {} if parent is None else {PARENT: parent, OVERRIDES: "\n".join(overrides)}
 
 
 def children(run_id: str) -> list[Child]:
@@ -63,12 +60,17 @@ def children(run_id: str) -> list[Child]:
             status=run.info.status,
             overrides=tuple(run.data.tags.get(OVERRIDES, "").splitlines()),
             val_accuracy=run.data.metrics.get(SCORE) if run.info.status == "FINISHED" else None,
+            num_parameters=_whole(run.data.metrics.get(SIZE)),
+            given_up=tracking.GIVEN_UP in run.data.tags,
+            best=BEST in run.data.tags,
         )
         for run in found
     ]
 
 
-def report(run_id: str, *, metrics: dict[str, float], text: str, figure: "Figure | None") -> None:
+def report(
+    run_id: str, *, metrics: dict[str, float], text: str, figures: "Mapping[str, Figure]"
+) -> None:
     """Log what a sweep came to on its parent run; `text` is Markdown, and its description."""
     with tracking.talking_to_server():
         client = tracking.client()
@@ -76,8 +78,23 @@ def report(run_id: str, *, metrics: dict[str, float], text: str, figure: "Figure
             client.log_metric(run_id, name, value)
         client.set_tag(run_id, tracking.NOTE, text)
         client.log_text(run_id, text, "summary.md")
-        if figure is not None:
-            client.log_figure(run_id, figure, "val_accuracy.png")
+        for name, figure in figures.items():
+            client.log_figure(run_id, figure, name, save_kwargs={"bbox_inches": "tight"})
+
+
+def mark_best(
+    run_id: str, children: Sequence[Child], *, names: Sequence[str], run_ids: Sequence[str]
+) -> None:
+    """Say on the parent run and on its trainings which are the best, and no longer which were."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        client.set_tag(run_id, "best", "; ".join(names))
+        client.set_tag(run_id, "best_run_ids", ",".join(run_ids))
+        for child in children:
+            if child.run_id in run_ids and not child.best:
+                client.set_tag(child.run_id, BEST, "true")
+            elif child.best and child.run_id not in run_ids:
+                client.delete_tag(child.run_id, BEST)
 
 
 def end(run_id: str, status: str) -> None:
@@ -86,5 +103,12 @@ def end(run_id: str, status: str) -> None:
         tracking.client().set_terminated(run_id, status)
 
 
-def _state(folder: Path) -> Path:
-    return folder / "sweep.json"
+def end_children(run_id: str, status: str) -> None:
+    """Close the trainings of a sweep whose processes were stopped with it."""
+    for child in children(run_id):
+        if child.status == "RUNNING":
+            end(child.run_id, status)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)

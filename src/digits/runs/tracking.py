@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_EXPERIMENT = "digits"
 # MLflow refuses longer parameter values.
 LONGEST_PARAM = 6000
+GIVEN_UP = "given_up"  # the tag with the epoch after which a training was
 NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description
 
 
@@ -81,6 +82,14 @@ def check_reachable() -> None:
     reason = why_silent(uri)
     if reason is not None:
         raise _unusable(uri, reason)
+
+
+class GivenUp(Exception):
+    """A training is not worth going on with: its others were better after as many epochs."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"given up after epoch {epoch}: others were better by then")
+        self.epoch = epoch
 
 
 @dataclass(frozen=True)
@@ -195,7 +204,7 @@ class Run:
 def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterator[Run]:
     """Open a run, a new one or the interrupted one named by `resume`; close it in a true state.
 
-    FINISHED when the block ends, KILLED when it is interrupted, FAILED when it raises.
+    FINISHED when the block ends, KILLED when it is interrupted or given up, FAILED when it raises.
     Raises TrackingError when the store cannot be reached.
     """
     _be_quiet_and_quick()
@@ -213,6 +222,10 @@ def run(*, name: str, tags: dict[str, str], resume: str | None = None) -> Iterat
             active = mlflow.start_run(known, run_name=run_name, tags=tags, log_system_metrics=True)
         yield Run(run_id=active.info.run_id, experiment=experiment_name())
         status = "FINISHED"
+    except GivenUp as given_up:  # KILLED too, and told from the others by this tag
+        with talking_to_server():
+            mlflow.set_tag(GIVEN_UP, str(given_up.epoch))
+        raise
     except Exception:
         status = "FAILED"
         raise

@@ -1,0 +1,93 @@
+"""A sweep as one MLflow run with its trainings below it; Hydra calls this around `train -m`."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from digits.runs import sweeps, tracking
+from digits.sweeping import place, search
+from digits.sweeping.groups import best, group, summary
+
+_open: list[str] = []  # the parent run that is not closed yet, if there is one
+_failed: list[int] = []  # of the sweep that has ended
+
+
+class SweepRun(Callback):
+    """Opens the parent run before the first training, or again, and sums up after the last."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        asked = " ".join(config.hydra.overrides.task)
+        folder = Path(config.hydra.sweep.dir)
+        # A store that cannot be reached is told of by each training, in one sentence.
+        with contextlib.suppress(tracking.TrackingError):
+            tracking.check_reachable()
+            known = place.read(folder)
+            shared = search.parent_run(config)
+            run_id = sweeps.start(
+                name=f"sweep {asked}", again=shared or (known.run_id if known else None)
+            )
+            search.keep_parent_run(config, run_id)
+            place.note(folder, run_id=run_id)
+            _open[:] = [run_id]
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        num_failed = len(place.failures(folder))
+        _failed[:] = [num_failed]
+        if not _open:
+            return
+        run_id = _open[0]
+        children = sweeps.children(run_id)
+        groups = group(children)
+        winners = best(groups, small_too="num_parameters" in search.objectives(config))
+        num_given_up = sum(child.given_up for child in children)
+        text = summary(groups, winners, num_failed=num_failed, num_given_up=num_given_up)
+        metrics: dict[str, float] = {
+            "num_trainings": len(children),
+            "num_failed": num_failed,
+            "num_given_up": num_given_up,
+        }
+        if groups:
+            metrics["best/val_accuracy_mean"] = groups[0].mean
+            if groups[0].sd is not None:
+                metrics["best/val_accuracy_sd"] = groups[0].sd
+        sweeps.report(run_id, metrics=metrics, text=text, figures=_draw(groups, children))
+        sweeps.mark_best(
+            run_id,
+            children,
+            names=[each.name for each in winners],
+            run_ids=[one for each in winners for one in each.run_ids],
+        )
+        _close("FINISHED" if groups else "FAILED")
+        place.note(folder, finished=num_failed == 0)
+        print(f"\n{text}\nrun {run_id}", flush=True)
+
+
+def num_failed() -> int:
+    """How many trainings of the sweep that this process ran have failed."""
+    return _failed[0] if _failed else 0
+
+
+def close_what_was_stopped() -> None:
+    """Mark a sweep that an interrupt or an error cut off, and what was trained in it just then."""
+    if _open:
+        with contextlib.suppress(tracking.TrackingError):
+            sweeps.end_children(_open[0], "KILLED")
+            _close("KILLED")
+
+
+def _close(status: str) -> None:
+    sweeps.end(_open.pop(), status)
+
+
+def _draw(groups: list[Any], children: list[sweeps.Child]) -> dict[str, Any]:
+    if not groups:
+        return {}
+    from digits.reporting import figures
+    from digits.sweeping import plots
+
+    boxes = figures.box_plot({each.name: each.accuracies for each in groups[:20]})
+    return {"val_accuracy.png": boxes, **plots.of_search(children)}

@@ -1,0 +1,87 @@
+"""What a sweep came to: its trainings in groups, the best ones, and a table of them.
+
+Trainings that differ in nothing but their seed or fold are a group: what they reached is its mean
+and standard deviation, and groups are compared, never their luckiest member.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from digits.runs.sweeps import Child
+
+REPEATS = ("seed=", "fold=")  # what makes another training of the same group
+MOST_LISTED = 20  # groups in the table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Trainings that differ in seed or fold alone: their accuracies on the validation images."""
+
+    name: str
+    run_ids: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    num_parameters: int | None
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation; None of one training."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    def __str__(self) -> str:
+        spread = "" if self.sd is None else f" ± {self.sd * 100:.2f}"
+        return f"{self.mean:.2%}{spread} (n = {len(self.accuracies)})"
+
+
+def group(children: Sequence[Child]) -> list[Group]:
+    """The groups of the trainings that finished, the best mean first."""
+    reached: dict[str, list[Child]] = {}
+    for child in children:
+        if child.val_accuracy is not None:
+            varied = [part for part in child.overrides if not part.startswith(REPEATS)]
+            reached.setdefault(" ".join(varied) or "all", []).append(child)
+    groups = [
+        Group(
+            name=name,
+            run_ids=tuple(child.run_id for child in members),
+            accuracies=tuple(child.val_accuracy or 0.0 for child in members),
+            num_parameters=members[0].num_parameters,
+        )
+        for name, members in reached.items()
+    ]
+    return sorted(groups, key=lambda group: -group.mean)
+
+
+def best(groups: Sequence[Group], *, small_too: bool = False) -> list[Group]:
+    """The group with the best mean; with `small_too`, each that is better than all smaller ones."""
+    if not small_too:
+        return list(groups[:1])
+    kept: list[Group] = []
+    for each in groups:  # from the best mean on, so only a smaller one can join
+        if not kept or (each.num_parameters or 0) < (kept[-1].num_parameters or 0):
+            kept.append(each)
+    return kept
+
+
+def summary(
+    groups: Sequence[Group], winners: Sequence[Group], *, num_failed: int = 0, num_given_up: int = 0
+) -> str:
+    """A Markdown table of the groups, readable in a terminal too."""
+    listed = groups[:MOST_LISTED]
+    rows = [("trainings", "validation accuracy", "parameters", "")]
+    for each in listed:
+        size = "" if each.num_parameters is None else f"{each.num_parameters:,}"
+        rows.append((each.name, str(each), size, "best" if each in winners else ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    bars = [f"|{'-' * (widths[0] + 2)}|{'-' * (widths[1] + 1)}:|{'-' * (widths[2] + 1)}:|"]
+    lines[1:1] = [f"{bars[0]}{'-' * (widths[3] + 2)}|"]
+    rest = len(groups) - len(listed)
+    notes = [f"And {rest} more below these."] if rest else []
+    notes += [f"{num_given_up} given up: others were better by then."] if num_given_up else []
+    notes += [f"{num_failed} did not finish."] if num_failed else []
+    return "\n".join([*lines, *([""] if notes else []), *notes])

@@ -1,0 +1,87 @@
+"""A training as a part of a sweep: whether it is done already, and what it tells a search."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from hydra.types import RunMode
+
+from digits.files import replacing
+from digits.runs import sweeps, tracking
+from digits.sweeping import place, search
+
+
+class Job:
+    """One training, of a sweep or by itself; `hydra` is Hydra's own part of its configuration."""
+
+    def __init__(self, hydra: Any, *, out: Path) -> None:
+        self.swept = hydra.mode is RunMode.MULTIRUN
+        self.asked = list(hydra.overrides.task)
+        self._out = out
+        self._hydra = hydra
+        self._folder = Path(hydra.sweep.dir) if self.swept else None
+        self._trial = _trial(hydra) if self.swept else None
+
+    def tags(self) -> dict[str, str]:
+        """What MLflow knows of the sweep that the training belongs to."""
+        known = place.read(self._folder) if self._folder else None
+        return sweeps.child_tags(known.run_id, self.asked) if known else {}
+
+    def done(self) -> dict[str, Any] | None:
+        """What the training came to where the sweep has it already; None where it has not."""
+        if not self.swept:
+            return None
+        try:
+            run = json.loads((self._out / "run.json").read_text(encoding="utf-8"))
+            meta = json.loads((self._out / "bundle" / "model.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        sweeps.end(run["run_id"], "FINISHED")  # a kill may have come just before
+        return {**run, **meta}
+
+    def failed(self, sentence: str) -> None:
+        """Note, in the training's folder, why it failed."""
+        with replacing(self._out / place.ERROR) as beside:
+            beside.write_text(f"{sentence}\n", encoding="utf-8")
+
+    def began(self) -> None:
+        """Forget why an earlier start of it failed."""
+        (self._out / place.ERROR).unlink(missing_ok=True)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """Tell the search what an epoch came to; raises GivenUp where that is too little."""
+        if self._trial is None or len(self._trial.study.directions) > 1:
+            return
+        (objective,) = self._hydra.sweeper.objectives
+        if objective not in row:  # known at the end only
+            return
+        self._trial.report(row[objective], int(row["epoch"]))
+        if self._trial.should_prune():
+            raise tracking.GivenUp(int(row["epoch"]))
+
+    def value(self, result: dict[str, Any]) -> float | tuple[float, ...]:
+        """What a sweeper is told: the accuracy on the validation images, or each objective."""
+        reached = {
+            "val_accuracy": float(result["validation"]["accuracy"]),
+            "num_parameters": float(result["num_parameters"]),
+            "train_s": float(result["train_s"]),
+        }
+        wanted = [*(self._hydra.sweeper.get("objectives") or ["val_accuracy"])]
+        values = tuple(reached.get(name, math.nan) for name in wanted)
+        return values[0] if len(values) == 1 else values
+
+
+def _trial(hydra: Any) -> Any:
+    """The Optuna trial that a training is; None where nothing is searched."""
+    if not hydra.sweeper.get("objectives"):
+        return None
+    import optuna
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create({"hydra": hydra})
+    folder = Path(hydra.sweep.dir)
+    number = json.loads((folder / search.TRIALS).read_text(encoding="utf-8"))[str(hydra.job.num)]
+    # Nothing is sampled here: the trial has its parameters.
+    study = search.open_study(config, sampler=optuna.samplers.RandomSampler())
+    return optuna.trial.Trial(study, study.trials[number]._trial_id)
