@@ -1,22 +1,30 @@
-"""A sweep in MLflow: a parent run, its trainings below it, and what they came to."""
+"""A sweep in MLflow: a parent run, its trainings below it, what they came to; and going on."""
 
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from digits.runs import sweeps
-from digits.sweep import Group, group, summary
-from training_fixtures import TINY, Project, checkpoints, mlflow_client
+from digits.sweeping import plots
+from digits.sweeping.groups import Group, best, group, summary
+from training_fixtures import TINY, Project, Training, checkpoints, mlflow_client
 
 SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 
 
-def child(overrides: str, accuracy: float | None, *, status: str = "FINISHED") -> sweeps.Child:
+def child(
+    overrides: str, accuracy: float | None, *, status: str = "FINISHED", size: int | None = None
+) -> sweeps.Child:
     return sweeps.Child(
-        run_id="r", status=status, overrides=tuple(overrides.split()), val_accuracy=accuracy
+        run_id=overrides,
+        status=status,
+        overrides=tuple(overrides.split()),
+        val_accuracy=accuracy,
+        num_parameters=size,
     )
 
 
@@ -35,15 +43,50 @@ def test_trainings_that_differ_in_seed_or_fold_alone_are_one_group() -> None:
         ("model=mlp", (0.9, 0.8)),
     ]
     assert str(groups[0]) == "97.00% ± 1.41 (n = 2)"
-    assert str(Group(name="a", accuracies=(0.5,))) == "50.00% (n = 1)"
+    one = Group(name="a", run_ids=("r",), accuracies=(0.5,), num_parameters=None)
+    assert str(one) == "50.00% (n = 1)"
 
 
-def test_the_summary_names_each_group_and_how_many_did_not_finish() -> None:
-    groups = group([child("model=cnn seed=1", 0.98), child("model=m seed=1", 0.5)])
-    lines = summary(groups, num_failed=2).splitlines()
-    assert lines[2:4] == ["| model=cnn | 98.00% (n = 1) |", "| model=m   | 50.00% (n = 1) |"]
-    assert lines[-1] == "2 did not finish."
-    assert summary([], num_failed=1).endswith("1 did not finish.")
+def test_the_summary_names_each_group_the_best_and_how_many_did_not_finish() -> None:
+    groups = group([child("model=cnn seed=1", 0.98, size=1234), child("model=m seed=1", 0.5)])
+    lines = summary(groups, best(groups), num_failed=2, num_given_up=3).splitlines()
+    assert [" ".join(line.split()) for line in lines[2:]] == [
+        "| model=cnn | 98.00% (n = 1) | 1,234 | best |",
+        "| model=m | 50.00% (n = 1) | | |",
+        "",
+        "3 given up: others were better by then.",
+        "2 did not finish.",
+    ]
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert summary([], [], num_failed=1).endswith("1 did not finish.")
+
+
+def test_where_size_counts_too_the_best_are_those_that_no_smaller_one_reaches() -> None:
+    groups = group(
+        [
+            child("model=a", 0.99, size=100),
+            child("model=b", 0.98, size=100),
+            child("model=c", 0.97, size=10),
+            child("model=d", 0.96, size=20),
+        ]
+    )
+    assert [each.name for each in best(groups)] == ["model=a"]
+    assert [each.name for each in best(groups, small_too=True)] == ["model=a", "model=c"]
+
+
+def test_what_mattered_is_drawn_where_there_is_something_to_see() -> None:
+    rates = ("0.001", "0.01", "0.1", "0.5")
+    children = [
+        child(f"model={model} optimizer.lr={rate} seed=1", 0.9 + float(rate) / 10)
+        for model in ("cnn", "mlp")
+        for rate in rates
+    ]
+    drawn = plots.of_search(children)
+    assert {*drawn} == {"parallel_coordinates.png", "importances.png"}
+    shown = [text.get_text() for text in drawn["importances.png"].axes[0].get_yticklabels()]
+    assert shown == ["model", "optimizer.lr"]  # the one that decides is on top
+    assert plots.of_search(children[:3]) == {}
+    assert plots.of_search([child(f"seed={seed}", seed / 10) for seed in range(9)]) == {}
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +121,82 @@ def test_a_sweep_is_one_run_with_its_trainings_below_it(
     assert f"{mean:.2%} ± " in said
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert artifacts == {"summary.md", "val_accuracy.png"}
+    # One was refused before it had a run.
+    assert parent.data.metrics["num_failed"] == 1
+    assert {run.info.run_id for run in children} == {*parent.data.tags["best_run_ids"].split(",")}
+    assert all(run.data.tags[sweeps.BEST] == "true" for run in children)
 
 
-def test_an_interrupted_sweep_is_left_in_a_true_state(project: Project, tmp_path: Path) -> None:
+def runs_of(uri: str) -> tuple[Any, dict[str, Any]]:
+    """The one parent run, and its trainings by seed or fold."""
+    client = mlflow_client(uri)
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    runs = client.search_runs([experiment])
+    (parent,) = [run for run in runs if sweeps.PARENT not in run.data.tags]
+    children = {run.info.run_name.split()[-1]: run for run in runs if run is not parent}
+    assert len(children) == len(runs) - 1
+    return parent, children
+
+
+def sweep(project: Project, uri: str, *, epochs: int) -> Training:
+    words = ("-m", *SWEPT, f"training.epochs={epochs}", "seed=1,2")
+    return project.train(*words, MLFLOW_TRACKING_URI=uri)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_was_stopped_goes_on_with_what_is_missing(
+    project: Project, tmp_path: Path, number: int
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'sweep.db'}"
+    first = sweep(project, uri, epochs=60)
+    first.reached("trained in").reached("epoch 5/60")  # within the second training
+    while first.stdout.read_text().count("epoch 5/60") < 2:
+        assert first.process.is_alive(), first.said()
+        time.sleep(0.01)
+    first.signalled(number)
+    parent, children = runs_of(uri)
+    states = {name: run.info.status for name, run in children.items()}
+    stopped = "KILLED" if number == signal.SIGINT else "RUNNING"  # which nobody could change
+    assert states == {"seed=1": "FINISHED", "seed=2": stopped}
+    assert parent.info.status == stopped
+
+    again = sweep(project, uri, epochs=60)
+    assert again.ended() == 0, again.said()
+    assert again.stdout.read_text().count("trained already") == 1
+    assert " epoch 1/60" not in again.stdout.read_text()
+    same, later = runs_of(uri)
+    assert same.info.run_id == parent.info.run_id
+    assert same.info.status == "FINISHED"
+    assert {name: run.info.run_id for name, run in later.items()} == {
+        name: run.info.run_id for name, run in children.items()
+    }
+    assert {run.info.status for run in later.values()} == {"FINISHED"}
+    assert "(n = 2)" in again.said()
+
+
+def test_what_failed_is_tried_again_and_the_rest_is_not(
+    project: Project, swept: tuple[Any, Any, list[Any], str]
+) -> None:
+    _, parent, children, _ = swept
+    uri = f"sqlite:///{project.folder / 'sweep.db'}"
+    again = project.train("-m", *SWEPT, "training.epochs=1", "fold=0,1,7", MLFLOW_TRACKING_URI=uri)
+    assert again.ended() == 1
+    assert again.stdout.read_text().count("trained already") == len(children)
+    same, later = runs_of(uri)
+    assert same.info.run_id == parent.info.run_id
+    assert len(later) == len(children)
+
+
+def test_a_sweep_that_runs_already_is_not_begun_twice(project: Project, tmp_path: Path) -> None:
     uri, before = f"sqlite:///{tmp_path / 'sweep.db'}", checkpoints(project)
-    training = project.train(
-        "-m", *SWEPT, "training.epochs=500", "seed=1,2", MLFLOW_TRACKING_URI=uri
-    )
-    training.reached("epoch 2/500")
-    training.signalled(signal.SIGINT)
+    first = sweep(project, uri, epochs=500)
+    first.reached("epoch 2/500")
+    second = sweep(project, uri, epochs=500)
+    assert second.ended() == 2
+    assert "exactly this sweep is running already, in multirun/" in second.complaint()
+    first.signalled(signal.SIGTERM)
+    parent, children = runs_of(uri)
+    assert {run.info.status for run in (parent, *children.values())} == {"KILLED"}
     for run_id, path in checkpoints(project).items():
         if run_id not in before:  # what it would go on with: the project is shared
             shutil.rmtree(path.parent)
-    client = mlflow_client(uri)
-    experiment = client.get_experiment_by_name("digits").experiment_id
-    assert {run.info.status for run in client.search_runs([experiment])} == {"KILLED"}

@@ -192,9 +192,23 @@ def test_a_setting_that_cannot_work_is_one_sentence(
     assert training.complaint().startswith(complaint)
 
 
-def test_an_unknown_model_is_told_of_with_the_known_ones(project: Project) -> None:
-    training = project.train("model=cn")
-    assert training.ended() == 1
-    assert "Could not find 'model/cn'" in training.said()
-    assert "mlp" in training.said()
-    assert "Traceback" not in training.said()
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("model=cn", "model=cn is not there; there is model=cnn"),
+        ("-m model=mlp,lenet", "model=lenet is not there; there is model=lenet5"),
+        (
+            "optimizer.weigth_decay=1",
+            "the configuration has no 'optimizer.weigth_decay'; "
+            "did you mean optimizer.weight_decay?",
+        ),
+        ("colour=red", "the configuration has no 'colour'; +colour=VALUE adds it"),
+        ("seed", "'seed' is no KEY=VALUE, such as seed=1"),
+    ],
+)
+def test_what_nobody_knows_is_named_with_what_was_probably_meant(
+    words: str, complaint: str, project: Project
+) -> None:
+    training = project.train(*words.split())
+    assert training.ended() == 2
+    assert training.complaint() == f"train: {complaint}"

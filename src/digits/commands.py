@@ -40,6 +40,22 @@ def rollback_command(why: str) -> None:
     _said(lambda: promotion.rollback(why=why))
 
 
+@click.command("adopt")
+@click.argument("run")
+@click.option("--name", help="Of the new model; else that of the run's model and the run's id.")
+def adopt_command(run: str, name: str | None) -> None:
+    """Make a training a candidate of the pipeline: write conf/model/NAME.yaml.
+
+    RUN is a run's id or the beginning of one, or its name.
+    """
+    from digits import adoption
+
+    adopted = _tried(lambda: adoption.adopt(run, name=name))
+    changes = ", ".join(adopted.differs) or "nothing"
+    click.echo(f"{adopted.path}: {adopted.base} with {changes} of its own; a candidate now")
+    click.echo("  `git diff` shows it, `dvc repro` trains it")
+
+
 @click.command("history")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON a change.")
 def history_command(as_json: bool) -> None:
@@ -80,7 +96,10 @@ def _tried(act: Callable[[], Any]) -> Any:
         raise Mistake(str(error)) from None
 
 
-for command in (runs, compare, lineage, promote_command, rollback_command, history_command):
+for command in (
+    *(runs, compare, lineage, adopt_command),
+    *(promote_command, rollback_command, history_command),
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -118,6 +119,8 @@ def synthetic_sha256(config: dict[str, Any]) -> str | None:
 
 def explained(error: Exception) -> str:
     """A mistake in what was asked for as one sentence, with what was probably meant."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is no KEY=VALUE, such as seed=1"
     text = str(error)
     options = re.search(r"Available options in '([^']*)':\n((?:\t.*\n?)*)", text)
     if options:
@@ -134,7 +137,9 @@ def explained(error: Exception) -> str:
         keys = [str(each) for each in cause.parent_node]
         prefix = f"{path}." if path else ""
         near = [prefix + each for each in difflib.get_close_matches(key, keys, n=2)]
-        meant = f"; did you mean {' or '.join(near)}?" if near else f"; +{cause.full_key} adds it"
+        meant = (
+            f"; did you mean {' or '.join(near)}?" if near else f"; +{cause.full_key}=VALUE adds it"
+        )
         return f"the configuration has no {cause.full_key!r}{meant}"
     return one_line(error)
 

@@ -4,8 +4,9 @@
     python -m digits.train -m model=mlp,cnn seed=1,2,3      a sweep; see digits.sweeping
     python -m digits.train --cfg job            what would be trained, without training
 
-Trains (digits.training) with the configuration Hydra composes of conf/ and params.yaml. Writes, in
-`out`: bundle/ (what is served), run.json (the MLflow run) and history.csv (a line an epoch).
+Reads data/NAME/prepared/ and the configuration Hydra composes of conf/ and params.yaml; trains
+(digits.training). Writes, in `out`: bundle/ (what is served), run.json (the MLflow run) and
+history.csv (a line an epoch).
 """
 
 import errno

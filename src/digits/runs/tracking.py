@@ -326,11 +326,12 @@ def _be_quiet_and_quick() -> None:
 
 def _unusable(uri: str, reason: str) -> TrackingError:
     return TrackingError(
-        f"the MLflow store {_without_password(uri)} cannot be used: {reason}; "
+        f"the MLflow store {without_password(uri)} cannot be used: {reason}; "
         "start it, or set MLFLOW_TRACKING_URI to another"
     )
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
+    """An address as it may be shown."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"

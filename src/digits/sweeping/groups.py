@@ -38,7 +38,7 @@ class Group:
 
 
 def group(children: Sequence[Child]) -> list[Group]:
-    """The groups of the trainings that finished, the best mean first."""
+    """The groups of the trainings that finished, the best mean first, then the smallest."""
     reached: dict[str, list[Child]] = {}
     for child in children:
         if child.val_accuracy is not None:
@@ -53,7 +53,7 @@ def group(children: Sequence[Child]) -> list[Group]:
         )
         for name, members in reached.items()
     ]
-    return sorted(groups, key=lambda group: -group.mean)
+    return sorted(groups, key=lambda group: (-group.mean, group.num_parameters or 0))
 
 
 def best(groups: Sequence[Group], *, small_too: bool = False) -> list[Group]:

@@ -11,11 +11,13 @@ Hydra's own Optuna plugin is not used: docs/decisions.md.
 import math
 import os
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import tenacity
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
@@ -24,6 +26,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from digits.files import write_json
+from digits.runs import tracking
 
 if TYPE_CHECKING:
     import optuna
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 TRIALS = "trials.json"  # which trial of the study each training of the batch is
 PARENT = "mlflow_run"  # of a study: the sweep's run in MLflow, of all that work on it
 WORKER = "worker"  # of a trial: the process that trains it
+PATIENCE_S = 20.0  # with the process that began a study
 VOID = "void"  # of a trial: it was given back, and counts as none
 
 
@@ -97,28 +101,63 @@ def objectives(config: DictConfig) -> dict[str, Any]:
 
 
 def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
-    """The study of a search: by the name it is given, else by the sweep's folder."""
+    """The study of a search: by the name it is given, else by the sweep's folder.
+
+    `more` takes the place of what Optuna's create_study is given. ValueError where its database
+    cannot be used.
+    """
     import optuna
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wanted = config.hydra.sweeper
-    sampler = optuna.samplers.TPESampler(seed=wanted.seed, multivariate=True, constant_liar=True)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-    return optuna.create_study(
-        study_name=wanted.study or Path(config.hydra.sweep.dir).name,
-        storage=wanted.storage,
-        load_if_exists=True,
-        directions=list(objectives(config).values()),
-        sampler=more.get("sampler", sampler),
-        pruner=pruner if wanted.prune else optuna.pruners.NopPruner(),
-    )
+    # Processes that share a study would all begin with the same trainings.
+    seed = None if wanted.study else wanted.seed
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
+    asked: dict[str, Any] = {
+        "study_name": wanted.study or Path(config.hydra.sweep.dir).name,
+        "load_if_exists": True,
+        "directions": list(objectives(config).values()),
+        "sampler": optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
+        "pruner": pruner if wanted.prune else optuna.pruners.NopPruner(),
+    }
+    # Processes that start together are all told to make the tables, and all but one fail once.
+    again = tenacity.retry_if_exception_type((SQLAlchemyError, StorageInternalError))
+    try:
+        for attempt in tenacity.Retrying(
+            retry=again,
+            stop=tenacity.stop_after_attempt(5),
+            wait=tenacity.wait_random(0.1, 1),
+            reraise=True,
+        ):
+            with attempt:
+                return optuna.create_study(storage=wanted.storage, **(asked | more))
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(
+            f"the study's database {tracking.without_password(wanted.storage)} cannot be used: "
+            f"{reason}; start it, or set OPTUNA_STORAGE to another"
+        ) from error
+    raise AssertionError("unreachable")
 
 
 def parent_run(config: DictConfig) -> str | None:
-    """The MLflow run of the study, where this sweep is a search of one that has begun."""
+    """The MLflow run of the study; None where no study is searched, or this process begins it."""
     if not objectives(config):
         return None
-    return open_study(config).user_attrs.get(PARENT)
+    from optuna.exceptions import DuplicatedStudyError
+
+    try:
+        open_study(config, load_if_exists=False)
+    except DuplicatedStudyError:  # whoever made it makes its run, just now perhaps
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s:
+            run_id: str | None = open_study(config).user_attrs.get(PARENT)
+            if run_id:
+                return run_id
+            time.sleep(0.2)
+    return None
 
 
 def keep_parent_run(config: DictConfig, run_id: str) -> None:

@@ -1,0 +1,186 @@
+"""Make a training that was found by hand a candidate of the pipeline: a file in conf/, a git diff.
+
+The file says what the training differs in from the model it was made of, so that it can be read and
+reviewed; and it is composed again before it stays, so that it says all of it.
+"""
+
+import ast
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from digits import configuration, settings
+from digits.files import replacing
+from digits.runs import finding, tracking
+
+MODELS = settings.CONF / "model"
+GROUPS = ("augment", "optimizer", "schedule", "synthetic")
+# What decides a training's result; `data` and `trainer` are the pipeline's.
+SECTIONS = ("model", "training", *GROUPS, "refuse", "seed", "num_folds")
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written."""
+
+    path: Path
+    base: str  # the model it is made of
+    differs: tuple[str, ...]  # keys
+
+
+def adopt(word: str, *, name: str | None = None) -> Adopted:
+    """Write conf/model/NAME.yaml for the run that `word` names, and add NAME to the candidates.
+
+    Raises ValueError where there is no such run, where it cannot be a candidate, or where the name
+    is taken; TrackingError where MLflow cannot be reached. Nothing is written then.
+    """
+    run = finding.find(word)
+    wanted = _configuration(run)
+    params = settings.load_params()
+    _expect_candidate(run, wanted, params)
+    name = name or f"{wanted['model']['name']}_{run.info.run_id[:6]}"
+    if not re.fullmatch(r"\w+", name):
+        raise ValueError(f"a model's name is of letters, digits and _; got {name!r}")
+    path = MODELS / f"{name}.yaml"
+    if path.exists():
+        raise ValueError(f"{path} is there already; choose another name with --name")
+    wanted["model"]["name"] = name
+    base = _nearest_model(wanted)
+    chosen = {group: _nearest_option(group, base, wanted[group]) for group in GROUPS}
+    overrides = [f"{group}={option}" for group, option in chosen.items()]
+    start = configuration.compose([f"model={base}", *overrides])
+    plain = configuration.compose([f"model={base}"])
+    changed = [group for group in GROUPS if start[group] != plain[group]]
+    differing = _differing(_sections(start), wanted)
+    with replacing(path) as beside:
+        beside.write_text(
+            _text(run, base, {group: chosen[group] for group in changed}, differing), "utf-8"
+        )
+    composed = _sections(configuration.compose([f"model={name}"]))
+    if composed != wanted:
+        path.unlink()
+        keys = sorted(_differing(composed, wanted) | _differing(wanted, composed))
+        raise ValueError(
+            f"the configuration of {run.info.run_name!r} cannot be written as a model of today's "
+            f"conf/: {', '.join(keys)} would differ"
+        )
+    _add_candidate(name)
+    return Adopted(path, base, tuple(sorted(key for key in differing if key != "model.name")))
+
+
+def _configuration(run: Any) -> dict[str, Any]:
+    """What the run was trained with, of the parameters in MLflow, by section."""
+    nested: dict[str, Any] = {}
+    for key, text in run.data.params.items():
+        if len(text) >= tracking.LONGEST_PARAM:
+            raise ValueError(f"{key} of {run.info.run_name!r} was too long for MLflow")
+        *path, last = key.split(".")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+        try:
+            place[last] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            place[last] = text
+    return nested
+
+
+def _sections(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: config[key] for key in SECTIONS if key in config}
+
+
+def _expect_candidate(run: Any, wanted: dict[str, Any], params: settings.Params) -> None:
+    """Raise ValueError for a run that the pipeline could not repeat; keep of it what counts."""
+    name = run.info.run_name
+    if run.info.status != "FINISHED":
+        raise ValueError(f"{name!r} is {run.info.status.lower()}; adopt one that finished")
+    missing = [key for key in ("model", "training", *GROUPS) if key not in wanted]
+    if missing:
+        raise ValueError(f"{name!r} has no {missing[0]} in MLflow; it was trained by other code")
+    prepared = f"data/{params.data_name}/prepared"
+    if wanted["prepared"] != prepared:
+        raise ValueError(
+            f"{name!r} was trained on {wanted['prepared']}, the pipeline trains on {prepared}; "
+            f"change data.name in {settings.PARAMS}"
+        )
+    if wanted.get("fold") is not None:
+        raise ValueError(
+            f"{name!r} left out fold {wanted['fold']}; adopt one that learnt from all that the "
+            "pipeline trains on"
+        )
+    for key in [key for key in wanted if key not in SECTIONS]:
+        del wanted[key]
+
+
+def _nearest_model(wanted: dict[str, Any]) -> str:
+    """The model in conf/ that differs least."""
+    names = sorted(path.stem for path in MODELS.glob("*.yaml"))
+
+    def distance(name: str) -> int:
+        return len(_differing(_sections(configuration.compose([f"model={name}"])), wanted))
+
+    return min(names, key=distance)
+
+
+def _nearest_option(group: str, base: str, wanted: Any) -> str:
+    """The file of a group that differs least from its part of a configuration, else the base's."""
+    options = sorted(path.stem for path in (settings.CONF / group).glob("*.yaml"))
+
+    def distance(option: str) -> int:
+        there = configuration.compose([f"model={base}", f"{group}={option}"])[group]
+        gone = _differing({group: wanted}, {group: there})
+        return len(_differing({group: there}, {group: wanted}) | gone)
+
+    return min(options, key=distance)
+
+
+def _differing(there: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The keys of `wanted`, with dots, that are not the same `there`."""
+    known = tracking.flatten(there)
+    return {
+        key: value
+        for key, value in tracking.flatten(wanted).items()
+        if key not in known or known[key] != value
+    }
+
+
+def _text(run: Any, base: str, groups: dict[str, str], differing: dict[str, Any]) -> str:
+    nested: dict[str, Any] = {}
+    for key, value in differing.items():
+        *path, last = key.split(".")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    metrics = run.data.metrics
+    seconds = (run.info.end_time - run.info.start_time) / 1000
+    head = [
+        "# @package _global_",
+        f"# Adopted from run {run.info.run_id[:8]}, {run.info.run_name!r}.",
+        f"# {int(metrics['bundle/num_parameters']):,} parameters; about "
+        f"{100 * metrics['bundle/val_accuracy']:.1f} % of the validation images; "
+        f"about {seconds:.0f} s.",
+        "defaults:",
+        f"  - {base}",
+        *(f"  - override /{group}: {option}" for group, option in groups.items()),
+    ]
+    return "\n".join(head) + "\n" + yaml.safe_dump(nested, sort_keys=False, width=96)
+
+
+def _add_candidate(name: str) -> None:
+    """Add a name to `candidates` in params.yaml, and change nothing else of it."""
+    from ruamel.yaml import YAML
+
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 4096
+    content = editor.load(settings.PARAMS.read_text(encoding="utf-8"))
+    content["candidates"].append(name)
+    changed = io.StringIO()
+    editor.dump(content, changed)
+    with replacing(settings.PARAMS) as beside:
+        beside.write_text(changed.getvalue(), encoding="utf-8")

@@ -1,0 +1,113 @@
+"""A training found by hand becomes a candidate that the pipeline repeats."""
+
+import csv
+import difflib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from digits import adoption, configuration
+from training_fixtures import ROOT, TINY, Project, make_project
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
+FOUND = (*TINY, "augment=none", "optimizer=sgd", "optimizer.lr=0.02", "schedule.warmup=0.5")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, forkserver: None) -> Project:
+    """A project with two trainings by hand, one of which left out a fold."""
+    project = make_project(tmp_path_factory.mktemp("adopted"))
+    for words in ((*FOUND, "seed=7", "out=found"), (*TINY, "fold=1", "out=folded")):
+        training = project.train(*words)
+        assert training.ended() == 0, training.said()
+    return project
+
+
+@pytest.fixture
+def inside(found: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """The project as the current folder, its settings brought back afterwards."""
+    monkeypatch.chdir(found.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", found.tracking_uri)
+    yield found
+    for path in Path("conf/model").glob("*.yaml"):
+        if not (ROOT / path).exists():
+            path.unlink()
+    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+
+
+def history(out: str) -> list[tuple[str, ...]]:
+    """What each epoch came to, without the time it took."""
+    with Path(out, "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = ("epoch_s", "images_per_s")
+    return [tuple(value for key, value in row.items() if key not in timed) for row in rows]
+
+
+def test_the_pipeline_repeats_what_was_adopted(inside: Project) -> None:
+    run_id = inside.run_id("found")
+    adopted = adoption.adopt(run_id[:8], name="found_by_hand")
+    assert (adopted.path, adopted.base) == (Path("conf/model/found_by_hand.yaml"), "cnn")
+    content = yaml.safe_load(adopted.path.read_text())
+    assert content["model"]["name"] == "found_by_hand"
+    assert content["optimizer"] == {"lr": 0.02}
+    assert content["seed"] == 7
+    assert {"override /augment": "none"} in content["defaults"]
+    assert {"override /optimizer": "sgd"} in content["defaults"]
+    assert "augment" not in content
+    text = adopted.path.read_text()
+    assert f"# Adopted from run {run_id[:8]}, 'cnn " in text
+
+    training = inside.train("model=found_by_hand", "out=again")
+    assert training.ended() == 0, training.said()
+    assert history("again") == history("found")
+    weights = "weights.safetensors"
+    assert inside.bundle("again")[weights] == inside.bundle("found")[weights]
+
+
+def test_of_the_settings_one_line_changes(inside: Project) -> None:
+    before = Path("params.yaml").read_text().splitlines()
+    adoption.adopt(inside.run_id("found"), name="another")
+    after = Path("params.yaml").read_text().splitlines()
+    changes = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    assert len(changes) == 2
+    assert changes[1].startswith("+ candidates: [mlp, cnn, another] # files in conf/model/")
+    assert configuration.compose(["model=another"])["seed"] == 7
+
+
+def test_the_command_says_what_it_wrote(inside: Project) -> None:
+    run_id = inside.run_id("found")
+    ran = subprocess.run(
+        [sys.executable, "-m", "digits.commands", "adopt", run_id],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = ran.stdout.splitlines()
+    assert said[0].startswith(f"conf/model/cnn_{run_id[:6]}.yaml: cnn with ")
+    assert "optimizer.lr" in said[0]
+    assert "dvc repro" in said[1]
+
+
+def test_what_cannot_be_a_candidate_is_refused_and_nothing_is_written(inside: Project) -> None:
+    settings, models = Path("params.yaml").read_bytes(), sorted(Path("conf/model").iterdir())
+    run_id = inside.run_id("found")
+    for word, name, sentence in (
+        (inside.run_id("folded"), None, "left out fold 1"),
+        (run_id, "cnn", "conf/model/cnn.yaml is there already"),
+        (run_id, "../cnn", "a model's name is of letters"),
+        ("nobody", None, "there is no run 'nobody'"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            adoption.adopt(word, name=name)
+    other = settings.replace(b"name: mnist ", b"name: optdigits ")
+    Path("params.yaml").write_bytes(other)
+    with pytest.raises(
+        ValueError, match="trained on data/mnist/prepared, the pipeline trains on data/opt"
+    ):
+        adoption.adopt(run_id)
+    assert Path("params.yaml").read_bytes() == other
+    assert sorted(Path("conf/model").iterdir()) == models

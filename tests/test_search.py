@@ -1,0 +1,240 @@
+"""A search: what Optuna is asked, what it is told, and who works on it."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import TrialState
+
+from digits.files import write_json
+from digits.runs import sweeps
+from digits.runs.tracking import GivenUp
+from digits.sweeping import search
+from digits.sweeping.job import Job
+from training_fixtures import TINY, Project, mlflow_client
+
+SEARCHED = [part for part in TINY if not part.startswith("training.epochs=")]
+LR = "optimizer.lr=tag(log,interval(0.001,0.05))"
+SPACE = {"optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.1)}
+
+
+def hydra(folder: Path, **more: Any) -> DictConfig:
+    """Hydra's part of the configuration of a search's first job."""
+    sweeper = {
+        "storage": f"sqlite:///{folder / 'optuna.db'}",
+        "study": None,
+        "objectives": {"val_accuracy": "maximize"},
+        "prune": True,
+        "seed": 1,
+        **more,
+    }
+    return OmegaConf.create(
+        {
+            "mode": RunMode.MULTIRUN,
+            "sweep": {"dir": str(folder)},
+            "sweeper": sweeper,
+            "overrides": {"task": ["optimizer.lr=0.01"]},
+            "job": {"num": 0},
+        }
+    )
+
+
+def study_of(hydra: DictConfig) -> optuna.Study:
+    return search.open_study(OmegaConf.create({"hydra": hydra}))
+
+
+def test_what_is_searched_is_written_as_hydra_writes_sweeps() -> None:
+    words = [
+        "model=tiny,cnn",
+        "training.batch_size=range(64,257,64)",
+        "training.epochs=int(interval(2,9))",
+        LR,
+        "augment=none",
+    ]
+    fixed, space = search.read_space(OverridesParser.create().parse_overrides(words))
+    assert fixed == ["augment=none"]
+    assert space == {
+        "model": optuna.distributions.CategoricalDistribution(["tiny", "cnn"]),
+        "training.batch_size": optuna.distributions.IntDistribution(64, 256, step=64),
+        "training.epochs": optuna.distributions.IntDistribution(2, 9),
+        "optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.05, log=True),
+    }
+    with pytest.raises(ValueError, match="nothing is searched"):
+        search.read_space(OverridesParser.create().parse_overrides(["augment=none"]))
+
+
+def test_a_trial_is_what_one_would_type() -> None:
+    assert search.as_overrides({"model": "cnn", "a": 3, "b": 0.0123456789, "c": 1e-5}) == [
+        "model=cnn",
+        "a=3",
+        "b=0.01235",
+        "c=1e-05",
+    ]
+
+
+def test_a_training_that_falls_behind_is_given_up(tmp_path: Path) -> None:
+    config = hydra(tmp_path)
+    study = study_of(config)
+    for _ in range(4):
+        trial = study.ask(SPACE)
+        for epoch in (1, 2, 3):
+            trial.report(0.9, epoch)
+        study.tell(trial, 0.9)
+    write_json(tmp_path / search.TRIALS, {0: study.ask(SPACE).number})
+    job = Job(config, out=tmp_path / "job")
+    job.epoch({"epoch": 1.0, "val_accuracy": 0.1})  # too early to tell
+    with pytest.raises(GivenUp, match="given up after epoch 2"):
+        job.epoch({"epoch": 2.0, "val_accuracy": 0.8})
+
+
+def test_one_that_does_not_fall_behind_goes_on(tmp_path: Path) -> None:
+    for number, more in enumerate(({}, {"prune": False})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        config = hydra(folder, **more)
+        study = study_of(config)
+        for _ in range(4):
+            trial = study.ask(SPACE)
+            trial.report(0.9, 2)
+            study.tell(trial, 0.9)
+        write_json(folder / search.TRIALS, {0: study.ask(SPACE).number})
+        accuracy = 0.1 if more else 0.95
+        Job(config, out=folder / "job").epoch({"epoch": 2.0, "val_accuracy": accuracy})
+
+
+def test_a_sweeper_is_told_each_objective(tmp_path: Path) -> None:
+    config = hydra(tmp_path, objectives={"val_accuracy": "maximize", "num_parameters": "minimize"})
+    write_json(tmp_path / search.TRIALS, {0: study_of(config).ask(SPACE).number})
+    result = {"validation": {"accuracy": 0.9}, "num_parameters": 1234, "train_s": 5.0}
+    job = Job(config, out=tmp_path / "job")
+    assert job.value(result) == (0.9, 1234.0)
+    job.epoch({"epoch": 9.0, "val_accuracy": 0.0})  # of two objectives none is pruned
+
+
+def test_trials_of_a_process_that_was_killed_are_given_back(tmp_path: Path) -> None:
+    study = study_of(hydra(tmp_path))
+    dead, alive, elsewhere = (study.ask(SPACE) for _ in range(3))
+    dead.set_user_attr(search.WORKER, f"{socket.gethostname()} 999999@1")
+    alive.set_user_attr(search.WORKER, search._worker())
+    elsewhere.set_user_attr(search.WORKER, "another-machine 1@1")
+    search._give_back_stale(study)
+    states = [trial.state for trial in study.trials]
+    assert states[:3] == [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
+    (again,) = search._ask(study, SPACE, most=1, in_all=3)
+    assert again.params == dead.params
+    assert search._ask(study, SPACE, most=1, in_all=3) == []  # the one that was lost counts as none
+
+
+def test_no_more_is_asked_than_wanted_whoever_asks(tmp_path: Path) -> None:
+    first, second = study_of(hydra(tmp_path)), study_of(hydra(tmp_path))
+    trials = search._ask(first, SPACE, most=2, in_all=3)
+    trials += search._ask(second, SPACE, most=2, in_all=3)
+    assert len(trials) == 3
+    assert search._ask(first, SPACE, most=2, in_all=3) == []
+    counted = [one for one in first.get_trials() if search._counts(one)]
+    assert len(counted) == 3
+
+
+def search_runs(uri: str) -> tuple[Any, list[Any]]:
+    client = mlflow_client(uri)
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    (parent,) = [run for run in runs if sweeps.PARENT not in run.data.tags]
+    children = [run for run in runs if run is not parent]
+    assert {run.data.tags[sweeps.PARENT] for run in children} == {parent.info.run_id}
+    return parent, children
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_processes_that_name_one_study_work_on_it_together(
+    kind: str, project: Project, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Two that start at once, and one that comes later and asks for more."""
+    uri, storage = f"sqlite:///{tmp_path / 'runs.db'}", f"sqlite:///{tmp_path / 'optuna.db'}"
+    if kind == "postgres":
+        storage = request.getfixturevalue("postgres")
+
+    def start(num_trials: int) -> Any:
+        return project.train(
+            "-m",
+            "hydra/sweeper=optuna",
+            "hydra.sweeper.study=together",
+            f"hydra.sweeper.num_trials={num_trials}",
+            *SEARCHED,
+            "training.epochs=int(interval(1,2))",
+            LR,
+            MLFLOW_TRACKING_URI=uri,
+            OPTUNA_STORAGE=storage,
+        )
+
+    both = [start(4), start(4)]
+    for one in both:
+        assert one.ended() == 0, one.said()
+    parent, children = search_runs(uri)
+    assert len({run.info.run_name for run in children}) == len(children) == 4
+    later = start(5)
+    assert later.ended() == 0, later.said()
+    same, children = search_runs(uri)
+    assert (same.info.run_id, same.info.status) == (parent.info.run_id, "FINISHED")
+    assert len(children) == 5
+
+    study = optuna.load_study(study_name="together", storage=storage)
+    finished = study.get_trials(states=[TrialState.COMPLETE])
+    reached = sorted(run.data.metrics[sweeps.SCORE] for run in children)
+    assert sorted(trial.value for trial in finished) == pytest.approx(reached)
+    marked = [run for run in children if sweeps.BEST in run.data.tags]
+    assert [run.info.run_id for run in marked] == same.data.tags["best_run_ids"].split(",")
+    assert marked[0].data.metrics[sweeps.SCORE] == max(reached) == study.best_value
+
+
+def test_a_search_of_two_objectives_marks_all_that_no_other_beats(
+    project: Project, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    training = project.train(
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.num_trials=4",
+        "+hydra.sweeper.objectives.num_parameters=minimize",
+        "model=linear,mlp",
+        "training.epochs=2",
+        "training.batch_size=16",
+        "optimizer.lr=interval(0.001,0.01)",
+        MLFLOW_TRACKING_URI=uri,
+        OPTUNA_STORAGE=f"sqlite:///{tmp_path / 'optuna.db'}",
+    )
+    assert training.ended() == 0, training.said()
+    _, children = search_runs(uri)
+    assert len(children) == 4
+    marked = [run for run in children if sweeps.BEST in run.data.tags]
+    points = {
+        run.info.run_id: (run.data.metrics[sweeps.SCORE], -run.data.metrics[sweeps.SIZE])
+        for run in children
+    }
+    front = {
+        name
+        for name, one in points.items()
+        if not any(
+            other != one and other[0] >= one[0] and other[1] >= one[1] for other in points.values()
+        )
+    }
+    assert {points[run.info.run_id] for run in marked} == {points[name] for name in front}
+
+
+def test_a_database_that_cannot_be_used_is_said_in_one_line(
+    project: Project, tmp_path: Path
+) -> None:
+    training = project.train(
+        *("-m", "hydra/sweeper=optuna", *SEARCHED, LR),
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'runs.db'}",
+        OPTUNA_STORAGE="postgresql://digits:secret@127.0.0.1:1/studies",
+    )
+    assert training.ended() == 2, training.said()
+    (said,) = [line for line in training.said().splitlines() if line.startswith("train: ")]
+    assert "the study's database postgresql://127.0.0.1:1/studies cannot be used: " in said
+    assert "secret" not in training.said()
+    assert "Traceback" not in training.said()
