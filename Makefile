@@ -17,6 +17,9 @@ EXPECT_FREE_PORT = python -c 'import socket, sys; \
   taken = not socket.socket().connect_ex(("127.0.0.1", $(PORT))); \
   sys.exit(taken and "port $(PORT) is taken already; try make $@ PORT=$(shell expr $(PORT) + 1)")'
 
+# Tests wait, for services and trainings of their own, as long as they compute.
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
+
 .DEFAULT_GOAL := help
 .PHONY: help repro serve ui sweep release wild test check lock clean
 
@@ -50,7 +53,7 @@ wild: $(READY) ## read a folder of labelled images through the service: make wil
 	@python bench/wild.py $(FOLDER)
 
 test: $(READY) ## run the tests
-	@pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 check: $(READY) ## lint, check types, and check that imports run downward
 	@ruff check

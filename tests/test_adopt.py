@@ -18,8 +18,11 @@ FOUND = (*TINY, "augment=none", "optimizer=sgd", "optimizer.lr=0.02", "schedule.
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, forkserver: None) -> Project:
-    """A project with two trainings by hand, one of which left out a fold."""
+def found(tmp_path_factory: pytest.TempPathFactory, project: Project) -> Project:
+    """A project with two trainings by hand, one of which left out a fold.
+
+    Of its own, since it is changed; the shared one is asked for to be trained by the same process.
+    """
     project = make_project(tmp_path_factory.mktemp("adopted"))
     for words in ((*FOUND, "seed=7", "out=found"), (*TINY, "fold=1", "out=folded")):
         training = project.train(*words)

@@ -149,14 +149,11 @@ def search_runs(uri: str) -> tuple[Any, list[Any]]:
     return parent, children
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_processes_that_name_one_study_work_on_it_together(
-    kind: str, project: Project, tmp_path: Path, request: pytest.FixtureRequest
+    project: Project, tmp_path: Path, postgres: str
 ) -> None:
     """Two that start at once, and one that comes later and asks for more."""
-    uri, storage = f"sqlite:///{tmp_path / 'runs.db'}", f"sqlite:///{tmp_path / 'optuna.db'}"
-    if kind == "postgres":
-        storage = request.getfixturevalue("postgres")
+    uri = f"sqlite:///{tmp_path / 'runs.db'}"
 
     def start(num_trials: int) -> Any:
         return project.train(
@@ -168,27 +165,29 @@ def test_processes_that_name_one_study_work_on_it_together(
             "training.epochs=int(interval(1,2))",
             LR,
             MLFLOW_TRACKING_URI=uri,
-            OPTUNA_STORAGE=storage,
+            OPTUNA_STORAGE=postgres,
         )
 
-    both = [start(4), start(4)]
+    both = [start(3), start(3)]
     for one in both:
         assert one.ended() == 0, one.said()
     parent, children = search_runs(uri)
-    assert len({run.info.run_name for run in children}) == len(children) == 4
-    later = start(5)
+    assert len({run.info.run_name for run in children}) == len(children) == 3
+    later = start(4)
     assert later.ended() == 0, later.said()
     same, children = search_runs(uri)
     assert (same.info.run_id, same.info.status) == (parent.info.run_id, "FINISHED")
-    assert len(children) == 5
+    assert len(children) == 4
 
+    storage = optuna.storages.RDBStorage(postgres)
     study = optuna.load_study(study_name="together", storage=storage)
     finished = study.get_trials(states=[TrialState.COMPLETE])
+    storage.engine.dispose()
     reached = sorted(run.data.metrics[sweeps.SCORE] for run in children)
     assert sorted(trial.value for trial in finished) == pytest.approx(reached)
     marked = [run for run in children if sweeps.BEST in run.data.tags]
     assert [run.info.run_id for run in marked] == same.data.tags["best_run_ids"].split(",")
-    assert marked[0].data.metrics[sweeps.SCORE] == max(reached) == study.best_value
+    assert marked[0].data.metrics[sweeps.SCORE] == max(reached)
 
 
 def test_a_search_of_two_objectives_marks_all_that_no_other_beats(
@@ -198,7 +197,7 @@ def test_a_search_of_two_objectives_marks_all_that_no_other_beats(
     training = project.train(
         "-m",
         "hydra/sweeper=optuna",
-        "hydra.sweeper.num_trials=4",
+        "hydra.sweeper.num_trials=3",
         "+hydra.sweeper.objectives.num_parameters=minimize",
         "model=linear,mlp",
         "training.epochs=2",
@@ -209,7 +208,7 @@ def test_a_search_of_two_objectives_marks_all_that_no_other_beats(
     )
     assert training.ended() == 0, training.said()
     _, children = search_runs(uri)
-    assert len(children) == 4
+    assert len(children) == 3
     marked = [run for run in children if sweeps.BEST in run.data.tags]
     points = {
         run.info.run_id: (run.data.metrics[sweeps.SCORE], -run.data.metrics[sweeps.SIZE])

@@ -143,27 +143,24 @@ def sweep(project: Project, uri: str, *, epochs: int) -> Training:
     return project.train(*words, MLFLOW_TRACKING_URI=uri)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_sweep_that_was_stopped_goes_on_with_what_is_missing(
-    project: Project, tmp_path: Path, number: int
+def test_a_sweep_that_was_killed_goes_on_with_what_is_missing(
+    project: Project, tmp_path: Path
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'sweep.db'}"
-    first = sweep(project, uri, epochs=60)
-    first.reached("trained in").reached("epoch 5/60")  # within the second training
-    while first.stdout.read_text().count("epoch 5/60") < 2:
+    first = sweep(project, uri, epochs=30)
+    first.reached("trained in").reached("epoch 5/30")  # within the second training
+    while first.stdout.read_text().count("epoch 5/30") < 2:
         assert first.process.is_alive(), first.said()
         time.sleep(0.01)
-    first.signalled(number)
+    first.signalled(signal.SIGKILL)
     parent, children = runs_of(uri)
     states = {name: run.info.status for name, run in children.items()}
-    stopped = "KILLED" if number == signal.SIGINT else "RUNNING"  # which nobody could change
-    assert states == {"seed=1": "FINISHED", "seed=2": stopped}
-    assert parent.info.status == stopped
+    assert states == {"seed=1": "FINISHED", "seed=2": "RUNNING"}  # which nobody could change
 
-    again = sweep(project, uri, epochs=60)
+    again = sweep(project, uri, epochs=30)
     assert again.ended() == 0, again.said()
     assert again.stdout.read_text().count("trained already") == 1
-    assert " epoch 1/60" not in again.stdout.read_text()
+    assert " epoch 1/30" not in again.stdout.read_text()
     same, later = runs_of(uri)
     assert same.info.run_id == parent.info.run_id
     assert same.info.status == "FINISHED"
@@ -194,7 +191,7 @@ def test_a_sweep_that_runs_already_is_not_begun_twice(project: Project, tmp_path
     second = sweep(project, uri, epochs=500)
     assert second.ended() == 2
     assert "exactly this sweep is running already, in multirun/" in second.complaint()
-    first.signalled(signal.SIGTERM)
+    first.signalled(signal.SIGINT)
     parent, children = runs_of(uri)
     assert {run.info.status for run in (parent, *children.values())} == {"KILLED"}
     for run_id, path in checkpoints(project).items():

@@ -47,7 +47,8 @@ class Job:
 
     def began(self) -> None:
         """Forget why an earlier start of it failed."""
-        (self._out / place.ERROR).unlink(missing_ok=True)
+        if self.swept:
+            (self._out / place.ERROR).unlink(missing_ok=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         """Tell the search what an epoch came to; raises GivenUp where that is too little."""

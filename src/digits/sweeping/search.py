@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
             reraise=True,
         ):
             with attempt:
-                return optuna.create_study(storage=wanted.storage, **(asked | more))
+                return optuna.create_study(storage=_storage(wanted.storage), **(asked | more))
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise ValueError(
@@ -140,6 +141,14 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
             f"{reason}; start it, or set OPTUNA_STORAGE to another"
         ) from error
     raise AssertionError("unreachable")
+
+
+@cache
+def _storage(url: str) -> Any:
+    """A process's way to a database."""
+    import optuna
+
+    return optuna.storages.get_storage(url)
 
 
 def parent_run(config: DictConfig) -> str | None:

@@ -354,6 +354,11 @@ async function start() {
   if (model.released) $("model").textContent += ", released with the project; make repro makes yours";
   $("accuracy").textContent = right(model.metrics);
   $("run").textContent = model.run_id;
+  $("commit").textContent = `git commit ${model.git_commit ?? "unknown"}`;
+  $("data").textContent = `${model.dataset}, ${model.data_digest}`;
+  $("tag").textContent = model.tag;
+  $("lineage").textContent = `digits lineage ${model.run_id}`;
+  $("lineage-data").textContent = `digits lineage ${model.data_digest?.slice(0, 19)}`;
   showSamples(samples);
 }
 
