@@ -48,18 +48,20 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
     path = MODELS / f"{name}.yaml"
     if path.exists():
         raise ValueError(f"{path} is there already; choose another name with --name")
-    wanted["model"]["name"] = name
     base = _nearest_model(wanted)
-    chosen = {group: _nearest_option(group, base, wanted[group]) for group in GROUPS}
+    wanted["model"]["name"] = name
+    plain = configuration.compose([f"model={base}"])
+    chosen = {
+        group: _nearest_option(group, base, wanted[group])
+        for group in GROUPS
+        if plain[group] != wanted[group]
+    }
     overrides = [f"{group}={option}" for group, option in chosen.items()]
     start = configuration.compose([f"model={base}", *overrides])
-    plain = configuration.compose([f"model={base}"])
-    changed = [group for group in GROUPS if start[group] != plain[group]]
+    groups = {group: chosen[group] for group in chosen if start[group] != plain[group]}
     differing = _differing(_sections(start), wanted)
     with replacing(path) as beside:
-        beside.write_text(
-            _text(run, base, {group: chosen[group] for group in changed}, differing), "utf-8"
-        )
+        beside.write_text(_text(run, base, groups, differing), "utf-8")
     composed = _sections(configuration.compose([f"model={name}"]))
     if composed != wanted:
         path.unlink()
@@ -117,7 +119,9 @@ def _expect_candidate(run: Any, wanted: dict[str, Any], params: settings.Params)
 
 
 def _nearest_model(wanted: dict[str, Any]) -> str:
-    """The model in conf/ that differs least."""
+    """The model of that name in conf/, else the one that differs least."""
+    if (MODELS / f"{wanted['model']['name']}.yaml").exists():
+        return str(wanted["model"]["name"])
     names = sorted(path.stem for path in MODELS.glob("*.yaml"))
 
     def distance(name: str) -> int:
