@@ -197,3 +197,17 @@ def test_a_sweep_that_runs_already_is_not_begun_twice(project: Project, tmp_path
     for run_id, path in checkpoints(project).items():
         if run_id not in before:  # what it would go on with: the project is shared
             shutil.rmtree(path.parent)
+
+
+def test_a_folder_that_is_named_is_no_reason_to_leave_out_a_training(
+    project: Project, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'sweep.db'}"
+    words = ("-m", *SWEPT, "training.epochs=1", "seed=1", "hydra.sweep.dir=named")
+    for _ in range(2):  # what conf/ says may have changed in between
+        training = project.train(*words, MLFLOW_TRACKING_URI=uri)
+        assert training.ended() == 0, training.said()
+        assert "trained already" not in training.said()
+    client = mlflow_client(uri)
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert sorted(sweeps.PARENT in run.data.tags for run in runs) == [False, False, True, True]

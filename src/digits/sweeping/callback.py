@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from digits.runs import sweeps, tracking
 from digits.sweeping import place, search
-from digits.sweeping.groups import best, group, summary
+from digits.sweeping.groups import MOST_LISTED, best, group, summary
 
 _open: list[str] = []  # the parent run that is not closed yet, if there is one
 _failed: list[int] = []  # of the sweep that has ended
@@ -27,7 +27,8 @@ class SweepRun(Callback):
             known = place.read(folder)
             shared = search.parent_run(config)
             run_id = sweeps.start(
-                name=f"sweep {asked}", again=shared or (known.run_id if known else None)
+                name=f"sweep {asked}",
+                again=shared or (known.run_id if known and known.digest else None),
             )
             search.keep_parent_run(config, run_id)
             place.note(folder, run_id=run_id)
@@ -89,5 +90,5 @@ def _draw(groups: list[Any], children: list[sweeps.Child]) -> dict[str, Any]:
     from digits.reporting import figures
     from digits.sweeping import plots
 
-    boxes = figures.box_plot({each.name: each.accuracies for each in groups[:20]})
+    boxes = figures.box_plot({each.name: each.accuracies for each in groups[:MOST_LISTED]})
     return {"val_accuracy.png": boxes, **plots.of_search(children)}

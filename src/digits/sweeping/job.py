@@ -30,8 +30,9 @@ class Job:
 
     def done(self) -> dict[str, Any] | None:
         """What the training came to where the sweep has it already; None where it has not."""
-        if not self.swept:
-            return None
+        known = place.read(self._folder) if self._folder else None
+        if known is None or not known.digest:
+            return None  # a folder that was named may hold another sweep's trainings
         try:
             run = json.loads((self._out / "run.json").read_text(encoding="utf-8"))
             meta = json.loads((self._out / "bundle" / "model.json").read_text(encoding="utf-8"))

@@ -29,7 +29,7 @@ _held: list[FileLock] = []  # for as long as this process lives
 class Place:
     """What a sweep's folder says of it."""
 
-    digest: str
+    digest: str  # of the sweep; empty where the folder was named, and may have been another's
     run_id: str | None = None  # its run in MLflow
     finished: bool = False  # nothing of it is missing
 
@@ -109,6 +109,7 @@ def _digest(words: Sequence[str]) -> str:
     digest = hashlib.sha256()
     paths = [settings.PARAMS, *sorted(settings.CONF.rglob("*.yaml"))]
     paths += sorted(Path("data").glob("*/prepared/data.json"))
+    paths += sorted(Path("data").glob("*/synthetic.npz"))
     for path in paths:
         digest.update(path.read_bytes())
     more = [*sorted(words), configuration.code_digest(), tracking.tracking_uri()]
