@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from digits.learning.augment import Affine, Chain, NoAugment, Patches
+from digits.learning.augment import Affine, Chain, NoAugment, Patches, Shade
 
 
 def drawn_from(seed: int) -> torch.Generator:
@@ -51,6 +51,29 @@ def test_a_shift_moves_ink_by_at_most_the_pixels_it_names() -> None:
     places = torch.arange(29.0)
     across = (moved.sum(1) @ places) / moved.sum((1, 2)) - 14
     assert 2.5 < float(across.abs().max()) <= 3.001
+
+
+def test_a_shade_grows_from_one_side_and_leaves_ink_as_it_is() -> None:
+    paper_B1HW = torch.zeros(200, 1, 28, 28)
+    shaded = Shade(chance=1, darkest=0.6, until=1)(paper_B1HW, drawn_from(0), 0.0)
+    assert float(shaded.min()) >= 0
+    assert 0.55 < float(shaded.max()) <= 0.6
+    # A plane: as much more from a pixel to the next wherever that is.
+    for axis in (2, 3):
+        slope = shaded.diff(dim=axis)
+        torch.testing.assert_close(slope, slope[:, :, :1, :1].expand(slope.shape))
+    ink_B1HW = torch.ones(4, 1, 28, 28)
+    assert torch.equal(Shade(chance=1, darkest=1, until=1)(ink_B1HW, drawn_from(0), 0.0), ink_B1HW)
+
+
+def test_shades_are_there_as_often_as_asked_for_and_not_in_the_end() -> None:
+    paper_B1HW = torch.zeros(1000, 1, 28, 28)
+    some = Shade(chance=0.2, darkest=1, until=0.5)
+    shaded = some(paper_B1HW, drawn_from(1), 0.0).any(3).any(2)
+    assert float(shaded.float().mean()) == pytest.approx(0.2, abs=0.05)
+    assert torch.equal(some(paper_B1HW, drawn_from(1), 0.5), paper_B1HW)
+    with pytest.raises(ValueError, match=r"augment.darkest must be in \[0, 1\], got 2"):
+        Shade(chance=1, darkest=2, until=1)
 
 
 def patches(**changed: Any) -> Patches:

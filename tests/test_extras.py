@@ -3,6 +3,7 @@
 B batch, H/W pixels, K classes.
 """
 
+import csv
 import json
 import re
 import warnings
@@ -46,6 +47,27 @@ def test_each_batch_has_its_share_of_every_extra(project: Project) -> None:
     own = {frame.numpy().tobytes() for frame in frames_SBHW[:, :8].flatten(0, 1)}
     assert own == {frame.tobytes() for frame in data.arrays["train_images"]}
     assert len(data.arrays["train_labels"]) == 40
+
+
+def test_the_last_epochs_have_fewer_non_digits(project: Project) -> None:
+    images, labels = np.zeros((3, 28, 28), np.uint8), np.full(3, 10)
+    late = Extra(images=images, labels=labels, share=0.5, until=0.6, late=0.25)
+    assert [late.num(8, progress=epoch / 5) for epoch in range(5)] == [4, 4, 4, 1, 1]
+    gone = Extra(images=images, labels=labels, share=0.5, until=0.6)
+    assert [gone.num(8, progress=epoch / 5) for epoch in range(5)] == [4, 4, 4, 0, 0]
+    trained = project.train(
+        *(*TINY, "training.epochs=2", "out=late", "synthetic.digits=0.5"),
+        *(
+            "synthetic.nondigits=0.25",
+            "synthetic.nondigits_until=0.5",
+            "synthetic.nondigits_late=0",
+        ),
+    )
+    assert trained.ended() == 0, trained.said()
+    with (project.folder / "late/history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    seen = [round(float(row["images_per_s"]) * float(row["epoch_s"])) for row in rows]
+    assert seen == [2 * (16 + 8 + 4), 2 * (16 + 8)]  # steps of training images and extras
 
 
 def test_only_what_is_wanted_and_there_is_read(project: Project, tmp_path: Path) -> None:

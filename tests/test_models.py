@@ -13,7 +13,15 @@ with warnings.catch_warnings():
     import torch
     from torch import Tensor, nn
 
-    from digits.learning.models import Ensemble, Mlp, Network, Stack, make_body, num_parameters
+    from digits.learning.models import (
+        Ensemble,
+        LayerNorm,
+        Mlp,
+        Network,
+        Stack,
+        make_body,
+        num_parameters,
+    )
 from digits import configuration
 
 CONF = Path(__file__).parent.parent / "conf/model"
@@ -44,15 +52,11 @@ def test_a_model_has_the_parameters_that_its_file_claims_and_answers_any_batch(
 @pytest.mark.parametrize("size", [8, 28, 29, 32])
 def test_a_network_answers_frames_of_any_size_it_is_made_for(size: int) -> None:
     layers: list[dict[str, Any]] = [{"conv": 4}, {"pool": 2}, {"dropout": 0.5}, {"dense": 8}]
-    strided: list[dict[str, Any]] = [
-        {"conv": 4, "kernel": 5, "stride": 2},
-        {"conv": 4},
-        {"pool": 2},
-    ]
+    strided: list[dict[str, Any]] = [{"conv": 4, "kernel": 5, "stride": 2}, {"conv": 4, "pool": 2}]
     for body in (
         Mlp(image_size=size, num_outputs=7, hidden=[16]),
         Stack(image_size=size, num_outputs=7, layers=layers),
-        Stack(image_size=size, num_outputs=7, layers=strided, norm="group"),
+        Stack(image_size=size, num_outputs=7, layers=strided, norm="layer"),
     ):
         network = Network(body, mean=0.1, std=0.3)
         assert network(frames(3, size=size)).shape == (3, 7)
@@ -73,14 +77,46 @@ def test_pale_ink_on_grey_paper_is_the_same_to_a_network() -> None:
     torch.testing.assert_close(network(blank), torch.full((1, 4), -0.5))
 
 
-def test_with_group_normalisation_an_image_is_read_alike_in_any_company() -> None:
+def test_with_layer_normalisation_an_image_is_read_alike_in_any_company() -> None:
     layers: list[dict[str, Any]] = [{"conv": 6}, {"pool": 2}]
-    grouped = Stack(image_size=28, num_outputs=10, layers=layers, norm="group").train()
+    layered = Stack(image_size=28, num_outputs=10, layers=layers, norm="layer").train()
     batched = Stack(image_size=28, num_outputs=10, layers=layers, norm="batch").train()
     images = frames(8, size=28).unsqueeze(1).float() / 255
     images[4:] *= 0.1
-    torch.testing.assert_close(grouped(images)[:4], grouped(images[:4]))
+    torch.testing.assert_close(layered(images)[:4], layered(images[:4]))
     assert (batched(images)[:4] - batched(images[:4])).abs().max() > 0.01
+
+
+def test_layer_normalisation_is_group_normalisation_of_one_group() -> None:
+    """In both layouts, forward and backward: only the kernel is another."""
+    ours, theirs = LayerNorm(6), nn.GroupNorm(1, 6)
+    for norm in (ours, theirs):
+        norm.weight.data = torch.linspace(0.5, 2, 6)
+        norm.bias.data = torch.linspace(-1, 1, 6)
+    maps = torch.randn(3, 6, 5, 5, generator=torch.Generator().manual_seed(0))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        gradients = []
+        for norm in (ours, theirs):
+            entered = maps.clone(memory_format=layout).requires_grad_()
+            left = norm(entered)
+            torch.testing.assert_close(left, theirs(maps))
+            norm.zero_grad()
+            left.square().sum().backward()
+            gradients.append((entered.grad, norm.weight.grad, norm.bias.grad))
+        torch.testing.assert_close(*gradients)
+
+
+def test_a_convolution_pools_before_its_norm() -> None:
+    stack = Stack(
+        image_size=28, num_outputs=10, layers=[{"conv": 6, "pool": 2}, {"conv": 4}], norm="batch"
+    )
+    pooled = [nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d, nn.ReLU]
+    assert [type(module) for module in stack] == [
+        *pooled,
+        *(nn.Conv2d, nn.BatchNorm2d, nn.ReLU),
+        *(nn.Flatten, nn.Linear),
+    ]
+    assert stack[-1].in_features == 4 * 14**2
 
 
 def test_a_stack_has_the_layers_that_are_listed_in_their_order() -> None:
@@ -117,8 +153,8 @@ def test_a_stack_that_cannot_be_built_is_refused(
 
 
 def test_a_normalisation_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm must be one of none, batch, group; got 'layer'"):
-        Stack(image_size=28, num_outputs=10, layers=[{"conv": 4}], norm="layer")
+    with pytest.raises(ValueError, match="norm must be one of none, batch, layer; got 'group'"):
+        Stack(image_size=28, num_outputs=10, layers=[{"conv": 4}], norm="group")
 
 
 def test_an_ensemble_trains_each_of_its_members_and_answers_their_mean_probability() -> None:

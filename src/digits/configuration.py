@@ -63,6 +63,8 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "num_folds", int, lowest=2)
     _expect_number(config, "synthetic.digits", float, lowest=0)
     _expect_number(config, "synthetic.nondigits", float, lowest=0)
+    _expect_number(config, "synthetic.nondigits_until", float, lowest=0, highest=1)
+    _expect_number(config, "synthetic.nondigits_late", float, lowest=0, highest=1)
     if _value(config, "fold") is not None:
         _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
     for key, known in (

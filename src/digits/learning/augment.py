@@ -80,6 +80,41 @@ class Affine:
             return F.grid_sample(images_B1HW, grid_BHW2, align_corners=False)
 
 
+class Shade:
+    """A grey over the paper that grows from one side to the other, as under a lamp at one side.
+
+    Args:
+        chance: of an image, that it is shaded.
+        darkest: the largest grey at the far side, 1 is ink.
+        until: share of the training after which there is none, as of `Patches`.
+    """
+
+    def __init__(self, *, chance: float, darkest: float, until: float) -> None:
+        if not 0 <= darkest <= 1:
+            raise ValueError(f"augment.darkest must be in [0, 1], got {darkest!r}")
+        self._chance = chance
+        self._darkest = darkest
+        self._until = until
+
+    def __call__(self, images_B1HW: Tensor, generator: Generator, progress: float) -> Tensor:
+        """float (B, 1, H, W) in [0, 1] → the same."""
+        if progress >= self._until:
+            return images_B1HW
+        num, _, height, width = images_B1HW.shape
+        device = images_B1HW.device
+        # One draw: the side it comes from, is it there, how dark.
+        uniform = torch.rand(3, num, 1, generator=generator, device=device)
+        angle_B1 = uniform[0] * 2 * math.pi
+        grey_B1 = torch.where(uniform[1] < self._chance, uniform[2] * self._darkest, 0)
+        direction_B3 = torch.cat(
+            (torch.cos(angle_B1), torch.sin(angle_B1), torch.full_like(angle_B1, math.sqrt(2))), 1
+        )
+        # From 0 to 1 over the diagonal, which is the longest way across.
+        rise_BP = direction_B3 @ _places(height, width, device) / (2 * math.sqrt(2))
+        shade_B1HW = (grey_B1 * rise_BP).view(num, 1, height, width)
+        return images_B1HW + (1 - images_B1HW) * shade_B1HW
+
+
 class Patches:
     """Random rectangles, each hidden under one grey or turned from ink to paper and back.
 

@@ -133,12 +133,13 @@ class DigitsDataModule(pl.LightningDataModule):
 
     def _training_order(self) -> Iterator[Tensor]:
         epoch = self.trainer.current_epoch if self.trainer else 0
+        num_epochs = (self.trainer.max_epochs if self.trainer else None) or 1
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, epoch))
         steps, num = self.steps_per_epoch, len(self.arrays["train_labels"])
         order_N = torch.randperm(num, generator=generator)
         chosen = [order_N[: steps * self._batch_size].view(steps, self._batch_size)]
         for extra in self._extras:
-            wanted = (steps, round(extra.share * self._batch_size))
+            wanted = (steps, extra.num(self._batch_size, progress=epoch / num_epochs))
             chosen.append(num + torch.randint(len(extra.labels), wanted, generator=generator))
             num += len(extra.labels)
         order_SB = torch.cat(chosen, dim=1).to(self._tensors["train_labels"].device)

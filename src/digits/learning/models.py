@@ -4,15 +4,14 @@ B batch, H/W pixels, K classes.
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import Tensor, nn
-
-# Of group normalisation; fewer where the channels cannot be shared out evenly.
-GROUPS = 8
 
 
 class Network(nn.Module):
@@ -84,12 +83,14 @@ class Mlp(nn.Sequential):
 class Stack(nn.Sequential):
     """Layers in a row, as a file of conf/model/ lists them, and a dense one for the classes.
 
-    A layer is one of `{conv: channels, kernel: 3, stride: 1, padding: same}`, `{pool: size}`,
-    `{dense: neurons}` and `{dropout: share}`. ReLU follows each convolution and dense layer.
+    A layer is one of `{conv: channels, kernel: 3, stride: 1, padding: same, pool: 1}`,
+    `{pool: size}`, `{dense: neurons}` and `{dropout: share}`. ReLU follows each convolution and
+    dense layer. A convolution's own `pool` comes before its norm and ReLU, which then have less to
+    do: a quarter of it for `pool: 2`.
 
     Args:
         norm: what normalises a convolution's output before ReLU: `batch` (S. Ioffe and C. Szegedy
-            2015), `group` (Y. Wu and K. He 2018), which takes its statistics of each image alone,
+            2015), `layer` (J. Ba and others 2016), which takes its statistics of each image alone,
             and so reads better what looks unlike the training images, or `none`.
     """
 
@@ -108,8 +109,9 @@ class Stack(nn.Sequential):
             if kind in ("conv", "pool") and flat:
                 raise ValueError(f"model.network.layers: {layer!r} comes after a dense layer")
             if kind == "conv":
-                modules += _convolution(channels, amount, norm=norm, **_shape(layer))
-                channels, side = amount, _side_after(side, **_shape(layer))
+                pool = layer.get("pool", 1)
+                modules += _convolution(channels, amount, norm=norm, pool=pool, **_shape(layer))
+                channels, side = amount, _side_after(side, **_shape(layer)) // pool
             elif kind == "pool":
                 modules.append(nn.MaxPool2d(amount))
                 side //= amount
@@ -136,7 +138,7 @@ class Stack(nn.Sequential):
 
 def _shape(layer: dict[str, Any]) -> dict[str, int]:
     """A convolution's kernel, stride and padding; ValueError for a key that it does not have."""
-    known = {"conv", "kernel", "stride", "padding"}
+    known = {"conv", "kernel", "stride", "padding", "pool"}
     if unknown := sorted(layer.keys() - known):
         raise ValueError(f"model.network.layers: {layer!r} has an unknown {unknown[0]!r}")
     kernel, padding = layer.get("kernel", 3), layer.get("padding", "same")
@@ -154,19 +156,43 @@ def _side_after(side: int, *, kernel: int, stride: int, padding: int) -> int:
 
 
 def _convolution(
-    num_in: int, num_out: int, *, norm: str, kernel: int, stride: int, padding: int
+    num_in: int, num_out: int, *, norm: str, pool: int, kernel: int, stride: int, padding: int
 ) -> list[nn.Module]:
-    def convolution(*, bias: bool) -> nn.Conv2d:
-        return nn.Conv2d(num_in, num_out, kernel, stride, padding, bias=bias)
+    if norm not in NORMS:
+        raise ValueError(f"model.network.norm must be one of {', '.join(NORMS)}; got {norm!r}")
+    convolution = nn.Conv2d(num_in, num_out, kernel, stride, padding, bias=norm == "none")
+    pooling = [nn.MaxPool2d(pool)] if pool > 1 else []
+    return [convolution, *pooling, *NORMS[norm](num_out), nn.ReLU()]
 
-    if norm == "none":
-        return [convolution(bias=True), nn.ReLU()]
-    if norm == "batch":
-        return [convolution(bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
-    if norm == "group":
-        groups = math.gcd(GROUPS, num_out)
-        return [convolution(bias=False), nn.GroupNorm(groups, num_out), nn.ReLU()]
-    raise ValueError(f"model.network.norm must be one of none, batch, group; got {norm!r}")
+
+class LayerNorm(nn.GroupNorm):
+    """Layer normalisation of maps: each image's own mean and deviation, a scale for each channel.
+
+    J. Ba and others 2016, arXiv 1607.06450. Pixels whose channels lie together in memory, as
+    convolutions want them, are a vector to torch's kernel for those. Its group normalisation of
+    one group computes the same and took two thirds of a training on a CPU.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__(1, num_channels)
+
+    def forward(self, maps_BCHW: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():  # without moving pixels, which is a step of its own there
+            return super().forward(maps_BCHW)
+        num, channels, height, width = maps_BCHW.shape
+        pixels = height * width
+        flat_BX = maps_BCHW.permute(0, 2, 3, 1).reshape(num, -1)
+        scale_X, shift_X = self.weight.repeat(pixels), self.bias.repeat(pixels)
+        normal_BX = F.layer_norm(flat_BX, flat_BX.shape[1:], scale_X, shift_X, self.eps)
+        return normal_BX.view(num, height, width, channels).permute(0, 3, 1, 2)
+
+
+# What may come between a convolution and its ReLU.
+NORMS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "none": lambda num_channels: [],
+    "batch": lambda num_channels: [nn.BatchNorm2d(num_channels)],
+    "layer": lambda num_channels: [LayerNorm(num_channels)],
+}
 
 
 def num_parameters(module: nn.Module) -> int:

@@ -61,6 +61,7 @@ class Session:
             settings.synthetic_file(config["data"]),
             num_classes=num_classes,
             **settings.synthetic_shares(config["synthetic"]),
+            **{key: config["synthetic"][key] for key in ("nondigits_until", "nondigits_late")},
         )
         # One more for what is none of the classes, where that is learnt.
         knows_others = any(num_classes in extra.labels for extra in extras)
