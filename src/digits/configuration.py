@@ -17,6 +17,7 @@ from digits import settings
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+STRATEGIES = ("ddp",)
 KEPT = ("last", "best")
 LEARNING = Path(__file__).parent / "learning"
 # Where a run writes, and whether it may go on with an interrupted one, do not change its result.
@@ -65,11 +66,17 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "synthetic.nondigits", float, lowest=0)
     if _value(config, "fold") is not None:
         _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
-    for key, known in (
+    choices = [
         ("trainer.accelerator", ACCELERATORS),
         ("trainer.precision", PRECISIONS),
         ("training.keep", KEPT),
-    ):
+    ]
+    if "strategy" in config["trainer"]:  # several processes train together
+        choices += [("trainer.strategy", STRATEGIES)]
+        _expect_number(config, "trainer.num_nodes", int, lowest=1)
+        if _value(config, "trainer.devices") != "auto":
+            _expect_number(config, "trainer.devices", int, lowest=1)
+    for key, known in choices:
         value = _value(config, key)
         if value not in known:
             raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}")

@@ -24,16 +24,19 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from digits import configuration
+from digits.learning.launched import launched
 from digits.runs import labels
 from digits.runs.tracking import GivenUp, TrackingError
 from digits.sweeping import callback, place
 from digits.sweeping.job import Job
-from digits.training import run
+from digits.training import follow, run
 
 configuration.register_resolvers()  # here too, for a job in another process
 
 # No space left, over the quota, over the largest file allowed.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# For Hydra, in a process that only follows another: no folder and no log of its own.
+TRACELESS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 GO_ON = "the same command goes on after the last finished epoch"
 
 
@@ -55,6 +58,9 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
     out = Path(config.out)
     part = Job(HydraConfig.get(), out=out)
     try:
+        if launched()[0] and "strategy" in config.trainer:
+            follow(configuration.plain(config))
+            return None
         result = part.done()
         if result is None:
             part.began()
@@ -98,6 +104,8 @@ def main() -> None:
     try:
         searched = any(part.startswith("hydra/sweeper=") for part in sys.argv)
         sys.argv[1:] = place.with_folder(sys.argv[1:], shared=searched)
+        if launched()[0] and "trainer=ddp" in sys.argv:
+            sys.argv += TRACELESS
         hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(job)()
     except Stopped as stopped:  # before or after the training itself
         raise SystemExit(stopped.exit_status) from None

@@ -46,6 +46,19 @@ def run(
         return _train(config, data=data, scratch=scratch, out=out, label=label, on_epoch=on_epoch)
 
 
+def follow(config: dict[str, Any]) -> None:
+    """Be one of several processes that train together, of another rank than 0: see learning.ranks.
+
+    Raises as `run` does, and writes nothing.
+    """
+    configuration.check(config)
+    data = read_data_facts(Path(config["prepared"]))
+    fingerprint = configuration.training_fingerprint(config, data_digest=data["digest"])
+    from digits.learning import session
+
+    session.follow(config, data=data, scratch=CHECKPOINTS / fingerprint[:16])
+
+
 def _train(
     config: dict[str, Any],
     *,

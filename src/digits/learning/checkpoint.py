@@ -1,6 +1,7 @@
 """The last finished epoch on disk: where an interrupted training goes on."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -26,8 +27,10 @@ class LastEpoch(Checkpoint):
         self._saved = saved
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        with replacing(self.path) as beside:
-            trainer.save_checkpoint(beside, weights_only=False)
+        # Of several processes one writes, and all must be there.
+        first = trainer.is_global_zero
+        with replacing(self.path) if first else nullcontext(self.path) as path:
+            trainer.save_checkpoint(path, weights_only=False)
         self._saved()
 
     def read_history(self) -> list[Row]:

@@ -60,6 +60,7 @@ class Learner(pl.LightningModule):
         self._seed = seed
         # Not as a part of this module: nobody trains it, and no checkpoint holds it.
         self._teacher = (teacher,)
+        self._rows: slice | None = None
         self._loss_sum = torch.zeros(())
         self._val_sums = torch.zeros(2)
         self._step = 0  # of the whole training
@@ -84,6 +85,9 @@ class Learner(pl.LightningModule):
         (teacher,) = self._teacher
         if teacher is not None:
             teacher.to(self.device).to(memory_format=torch.channels_last).eval()
+        # Of several processes each takes its rows of the very same batch.
+        num = self.trainer.world_size
+        self._rows = slice(self.global_rank, None, num) if num > 1 else None
 
     def on_train_epoch_start(self) -> None:
         # Seeded anew each epoch, so that a resumed training draws what an uninterrupted one would.
@@ -118,6 +122,14 @@ class Learner(pl.LightningModule):
         progress = self._step / self._total_steps
         images_B1HW = frames_BHW.unsqueeze(1).float() / 255
         images_B1HW = self._augment(images_B1HW, self._generator, progress)
+        if self._rows is not None:
+            # The mean over the processes is then the mean over the batch, whoever has a row more.
+            weight = self.trainer.world_size / len(labels_B)
+            images_B1HW, labels_B = images_B1HW[self._rows], labels_B[self._rows]
+            return len(labels_B) * weight * self._mean_loss(images_B1HW, labels_B)
+        return self._mean_loss(images_B1HW, labels_B)
+
+    def _mean_loss(self, images_B1HW: Tensor, labels_B: Tensor) -> Tensor:
         images_B1HW = images_B1HW.contiguous(memory_format=torch.channels_last)
         logits = self.network.logits(images_B1HW).float()
         (teacher,) = self._teacher
@@ -132,13 +144,16 @@ class Learner(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         # Before the clock is read: on a GPU this waits for the steps, which are only queued.
-        self._train_loss = self._loss_sum.item() / self._num_steps
+        self._train_loss = self._over_ranks(self._loss_sum, "mean").item() / self._num_steps
         self._train_s = time.perf_counter() - self._epoch_start_s
         self._val_sums = torch.zeros(2, device=self.device)
         self._num_val = 0
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         frames_BHW, labels_B = batch
+        self._num_val += len(labels_B)
+        if self._rows is not None:
+            frames_BHW, labels_B = frames_BHW[self._rows], labels_B[self._rows]
         # Images of no class are learnt from, and not validated on.
         logits_BK = self.network(frames_BHW)[:, : self._num_classes].float()
         self._val_sums += torch.stack(
@@ -147,12 +162,12 @@ class Learner(pl.LightningModule):
                 (logits_BK.argmax(1) == labels_B).sum().float(),
             )
         )
-        self._num_val += len(labels_B)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch. Lightning saves the checkpoint after this, so never a diverged one."""
         loss = self._train_loss
-        val_loss, val_accuracy = (self._val_sums / self._num_val).tolist()
+        sums = self._over_ranks(self._val_sums, "sum")
+        val_loss, val_accuracy = (sums / self._num_val).tolist()
         if not math.isfinite(loss) or not math.isfinite(val_loss):
             # The rate asked for: where the schedule has just brought it says little.
             lr = self.optimizers().defaults["lr"]  # type: ignore[union-attr]
@@ -178,6 +193,11 @@ class Learner(pl.LightningModule):
             weights = self.network.state_dict()
             self._best = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
         self.history.append(row)
+
+    def _over_ranks(self, tensor: Tensor, how: str) -> Tensor:
+        """Of one process the tensor itself."""
+        reduced: Tensor = self.trainer.strategy.reduce(tensor, reduce_op=how)
+        return reduced
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history

@@ -3,9 +3,12 @@
 N images, B batch, H/W pixels, K classes.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from safetensors.torch import save
 
 from digits import settings
 from digits.files import write_json
+from digits.learning import ranks
 from digits.learning.calibration import fit_temperature
 from digits.learning.checkpoint import LastEpoch, Row
 from digits.learning.data import DigitsDataModule, epoch_seed
@@ -26,7 +30,7 @@ from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.export import check_parity, load_network, to_onnx
 from digits.learning.extras import read_extras
 from digits.learning.images import sheet
-from digits.learning.learner import Learner
+from digits.learning.learner import Learner, TrainingDiverged
 from digits.learning.models import Network, make_body, num_parameters
 from digits.learning.progress import Progress
 from digits.reading.predictor import FORMAT
@@ -44,16 +48,31 @@ class Session:
     there is gone on with.
     """
 
-    def __init__(self, config: dict[str, Any], *, data: dict[str, Any], scratch: Path) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        data: dict[str, Any],
+        scratch: Path,
+        place: ranks.Place | None = None,
+    ) -> None:
         keep_freed_memory()
+        training = config["training"]
         accelerator, precision = choose_device(**config["trainer"])
-        self.device = {"accelerator": accelerator, "precision": precision}
-        self.description = f"{accelerator} {precision}"
+        self.device = {**config["trainer"], "accelerator": accelerator, "precision": precision}
+        processes = ranks.options(**self.device, place=place)
+        num = processes["devices"] * processes.get("num_nodes", 1)
+        if num > training["batch_size"]:
+            raise ValueError(
+                f"training.batch_size={training['batch_size']} is less than an image for each of "
+                f"{num} processes; let fewer train together"
+            )
+        self.description = f"{f'{num} x ' if num > 1 else ''}{accelerator} {precision}"
+        self._follow = partial(follow, config, data=data, scratch=scratch)
         self._facts = data
         self._seed = config["seed"]
         self._name = config["model"]["name"]
         self._refuse = config["refuse"]
-        training = config["training"]
         torch.manual_seed(self._seed)
         self._model = config["model"]
         num_classes = len(data["classes"])
@@ -107,7 +126,7 @@ class Session:
             self._trainer = pl.Trainer(
                 max_epochs=training["epochs"],
                 accelerator=accelerator,
-                devices=1,
+                **processes,
                 precision=precision,  # type: ignore[arg-type]
                 callbacks=[self._last, self._progress],
                 logger=False,
@@ -167,11 +186,11 @@ class Session:
         `on_epoch` is called with the row of each epoch that is trained now, once it is saved.
         """
         self._on_epoch = on_epoch
-        finished = self.finished()
-        if finished:
-            print(f"{self._name}: going on after epoch {len(finished)}", flush=True)
-        with warnings.catch_warnings():
+        with ranks.together(self._trainer, self._follow), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            finished = self.finished()
+            if finished:
+                print(f"{self._name}: going on after epoch {len(finished)}", flush=True)
             self._trainer.fit(
                 self._learner,
                 datamodule=self._data,
@@ -237,3 +256,17 @@ class Session:
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, 0))
         images_B1HW = torch.from_numpy(self.train_images[:100]).unsqueeze(1).float() / 255
         return sheet(self._augment(images_B1HW, generator, 0.0) * 255, columns=10)
+
+
+def follow(
+    config: dict[str, Any],
+    place: ranks.Place | None = None,
+    *,
+    data: dict[str, Any],
+    scratch: Path,
+) -> None:
+    """Train as a process of another rank than 0, which says and writes what there is to."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        session = Session(config, data=data, scratch=scratch, place=place)
+        with suppress(TrainingDiverged):
+            session.fit(on_epoch=lambda row: None)

@@ -1,0 +1,188 @@
+"""Several processes that train one model: what comes out, who writes it, and how they end."""
+
+import os
+import signal
+import socket
+import warnings
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load, save
+
+from digits import configuration
+from digits.training import read_data_facts
+from training_fixtures import (
+    TINY,
+    Project,
+    Training,
+    checkpoints,
+    forked,
+    interrupted_run,
+    make_project,
+    mlflow_client,
+    status_of_latest,
+    steps,
+    stored_run,
+)
+
+# Batches, and the validation images, that two processes cannot share evenly.
+UNEVEN = (*TINY, "training.batch_size=15", "trainer.precision=32-true")
+TWO = (*UNEVEN, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, forkserver: None) -> Project:
+    """A project with the same training by one process, in `one`, and by two, in `two`."""
+    project = make_project(tmp_path_factory.mktemp("ranks"), num_val=101)
+    for words in ((*UNEVEN, "trainer=cpu", "out=one"), (*TWO, "out=two")):
+        training = project.train(*words)
+        assert training.ended() == 0, training.said()
+    # A line at the start, one an epoch, one at the end: the second process says nothing.
+    lines = training.stdout.read_text().splitlines()
+    assert len(lines) == 6, lines
+    assert lines[0].endswith(" on 2 x cpu 32-true")
+    return project
+
+
+def weights(project: Project, out: str) -> dict[str, np.ndarray]:
+    return load(project.bundle(out)["weights.safetensors"])
+
+
+def history(project: Project, out: str) -> np.ndarray:
+    """Epoch, losses, accuracy and rate of each epoch; not what took how long."""
+    rows = np.loadtxt(project.folder / out / "history.csv", delimiter=",", skiprows=1)
+    return rows[:, :5]
+
+
+def test_two_processes_train_the_model_that_one_process_trains(both: Project) -> None:
+    one, two = weights(both, "one"), weights(both, "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(history(both, "two"), history(both, "one"), rtol=1e-3)
+
+
+def test_the_first_process_alone_has_a_run_and_writes(both: Project) -> None:
+    client = mlflow_client(both.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert sorted(run.info.run_id for run in runs) == sorted(map(both.run_id, ("one", "two")))
+    assert steps(both, both.run_id("two")) == [1, 2, 3, 4]
+    params = stored_run(both, both.run_id("two")).data.params
+    assert (params["trainer.devices"], params["trainer.strategy"]) == ("2", "ddp")
+
+
+def as_torchrun(rank: int, port: int) -> dict[str, str]:
+    """What torchrun tells each of two processes."""
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    return {"MASTER_ADDR": "127.0.0.1"} | {name: str(value) for name, value in places.items()}
+
+
+def free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        port: int = any_port.getsockname()[1]
+        return port
+
+
+def train_as(rank: int, port: int, project: Project) -> None:
+    """Train as a process of that rank, and keep the weights that it ends with."""
+    from digits.learning.session import Session
+
+    os.environ.update(as_torchrun(rank, port))
+    os.chdir(project.folder)
+    config = configuration.compose(list(TWO))
+    data = read_data_facts(Path(config["prepared"]))
+    session = Session(config, data=data, scratch=Path("checkpoints/ranks"))
+    session.fit(on_epoch=lambda row: None)
+    trained = session._learner.trained_network().state_dict()
+    weights = {name: np.ascontiguousarray(tensor) for name, tensor in trained.items()}
+    Path(f"rank_{rank}.safetensors").write_bytes(save(weights))
+
+
+def test_all_processes_end_with_the_same_weights(both: Project) -> None:
+    port = free_port()
+    processes = [forked.Process(target=train_as, args=(rank, port, both)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    ended = [(both.folder / f"rank_{rank}.safetensors").read_bytes() for rank in (0, 1)]
+    assert ended[0] == ended[1]
+    for name, weight in load(ended[0]).items():
+        np.testing.assert_array_equal(weight, weights(both, "two")[name])
+
+
+def torchrun(project: Project, *words: str) -> list[Training]:
+    port = free_port()
+    return [project.train(*words, **as_torchrun(rank, port)) for rank in (0, 1)]
+
+
+def test_what_is_lost_or_killed_goes_on_to_the_same_bytes_whoever_starts_it(both: Project) -> None:
+    before = checkpoints(both)
+    words = (*TWO, "out=resumed")
+    training = both.train(*words).reached("epoch 1/4")
+    (follower,) = psutil.Process(training.process.pid).children()
+    follower.kill()
+    assert training.ended() == 1
+    assert training.complaint() == (
+        "train: the process of rank 1 ended with status -9; the same command goes on after the "
+        "last finished epoch"
+    )
+    assert status_of_latest(both) == "FAILED"
+    run_id = interrupted_run(both, before)
+
+    training = both.train(*words).reached("epoch 3/4")
+    (follower,) = psutil.Process(training.process.pid).children()
+    training.signalled(signal.SIGKILL)
+    follower.wait(20)  # it ends by itself
+
+    first, second = torchrun(both, *words)
+    assert (first.ended(), second.ended()) == (0, 0), first.said() + second.said()
+    assert second.said() == ""
+    assert both.run_id("resumed") == run_id
+    assert steps(both, run_id) == [1, 2, 3, 4]
+    assert both.bundle("resumed") == both.bundle("two")
+    assert "epoch 4/4" in first.said()
+    assert "epoch 3/4" not in first.said()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trainer.devices=0"], "trainer.devices must be an integer >= 1, got 0"),
+        (["trainer.num_nodes=0"], "trainer.num_nodes must be an integer >= 1, got 0"),
+        (["trainer.strategy=fsdp"], "trainer.strategy must be one of ddp, got 'fsdp'"),
+        (
+            ["trainer.num_nodes=2"],
+            "trainer.devices=2 on trainer.num_nodes=2 are 4 processes and 1 started; torchrun or "
+            "srun must start all of them",
+        ),
+        (
+            ["training.batch_size=1"],
+            "training.batch_size=1 is less than an image for each of 2 processes; let fewer train "
+            "together",
+        ),
+    ],
+)
+def test_processes_that_cannot_be_are_refused_in_one_sentence(
+    words: list[str], sentence: str, both: Project
+) -> None:
+    training = both.train(*TWO, *words, "out=refused")
+    assert training.ended() == 1
+    assert training.complaint() == f"train: {sentence}"
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        # Lightning warns, while it is imported, of what it uses of others.
+        warnings.simplefilter("ignore")
+        import torch
+
+        from digits.learning import ranks
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="devices=3 needs as many GPUs and torch sees 2 here"):
+        ranks.options(accelerator="gpu", devices=3, strategy="ddp")
+    assert ranks.options(accelerator="gpu", devices="auto", strategy="ddp")["devices"] == 2
+    assert ranks.options(accelerator="cpu", devices="auto", strategy="ddp") == {"devices": 1}
