@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 from digits import configuration
 from digits.training import read_data_facts
@@ -88,8 +88,6 @@ def free_port() -> int:
 
 def train_as(rank: int, port: int, project: Project) -> None:
     """Train as a process of that rank, and keep the weights that it ends with."""
-    from safetensors.torch import save
-
     from digits.learning.session import Session
 
     os.environ.update(as_torchrun(rank, port))
@@ -98,8 +96,9 @@ def train_as(rank: int, port: int, project: Project) -> None:
     data = read_data_facts(Path(config["prepared"]))
     session = Session(config, data=data, scratch=Path("checkpoints/ranks"))
     session.fit(on_epoch=lambda row: None)
-    weights = save(session._learner.trained_network().state_dict())
-    Path(f"rank_{rank}.safetensors").write_bytes(weights)
+    trained = session._learner.trained_network().state_dict()
+    weights = {name: np.ascontiguousarray(tensor) for name, tensor in trained.items()}
+    Path(f"rank_{rank}.safetensors").write_bytes(save(weights))
 
 
 def test_all_processes_end_with_the_same_weights(both: Project) -> None:
