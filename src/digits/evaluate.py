@@ -27,7 +27,7 @@ from digits.corruptions import CORRUPTIONS, corrupt
 from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
 from digits.reporting import answers
-from digits.runs import tracking
+from digits.runs import recording, tracking
 
 # Two dozen numbers more than `dvc metrics diff` should show.
 DETAILS = ("per_class", "corrupted_accuracy")
@@ -41,7 +41,7 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
     """Score, write and log; return the metrics.
 
     Raises FileNotFoundError when the bundle or the images are missing, ValueError when the bundle
-    is damaged, TrackingError when MLflow cannot be reached.
+    is damaged. What MLflow cannot be told is kept for later.
     """
     run_id = _read_run_id(model)
     predictor = Predictor.open(model / "bundle", num_threads=os.cpu_count() or 1)
@@ -64,10 +64,11 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
     pictures = answers.draw(report, seen, name=predictor.meta["name"])
     write_json(report / "samples.json", {"samples": answers.pick_samples(seen)})
 
-    logged = tracking.add_to_run(
+    logged = recording.add_to_run(
         run_id,
         metrics={_metric_name(name): value for name, value in tracking.flatten(metrics).items()},
         files=[*(report / f"{name}.json" for name in ("metrics", "details", "samples")), *pictures],
+        texts={},
         note=_note(predictor.meta, metrics),
     )
     if not logged:
