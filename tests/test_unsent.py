@@ -224,5 +224,5 @@ def test_the_stages_after_a_training_cope_without_its_store_and_select_sends_wha
     found = logged(lost)
     # What was said last is what the run's page says.
     assert "test images" in found["note"]
-    assert TRAINED | {"metrics.json", "mistakes.png"} < found["artifacts"]
+    assert TRAINED | {"metrics.json", "mistakes.png", "model_card.md"} < found["artifacts"]
     assert found["status"] == "FINISHED"
