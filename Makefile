@@ -2,8 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
-LOCK_COMMAND := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-  --no-header --all-extras pyproject.toml --output-file requirements.lock
+LOCK_COMMAND := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # BentoML and MLflow would report their use to their makers.
@@ -62,7 +61,9 @@ check: $(READY) ## lint, check types, and check that imports run downward
 	@lint-imports --no-cache
 
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
-	@$(LOCK_COMMAND)
+	@$(LOCK_COMMAND) --all-extras pyproject.toml --output-file requirements.lock
+	@$(LOCK_COMMAND) --constraint requirements.lock deploy/requirements.in \
+	  --output-file deploy/requirements.lock
 
 clean: ## remove the environment and everything the pipeline made, but not the runs
 	rm -rf $(VENV) data models served champion champion.pending.json composed checkpoints outputs multirun .dvc/cache .dvc/tmp

@@ -10,46 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from digits.files import replacing
-from readme_results import Reader, fill, from_folder, read_json, table
+from digits.reporting import card
+from readme_results import Reader, fill, from_folder, read_json
 
 CARD = Path("docs/model-card.md")
 
 
-def rewrite(card: str, read: Reader) -> str:
+def rewrite(text: str, read: Reader) -> str:
     """The card with its figures written anew; ValueError when one or a marker is missing."""
-    return fill(card, "figures", figures(read))
+    return fill(text, "figures", figures(read))
 
 
 def figures(read: Reader) -> str:
-    """Tables: on the test images, and outside the data set."""
+    """What training took; tables: on the test images, by half of them, outside the data set."""
     selected = read_json(read, "reports/selected.json")
     name = selected["model"]
     scored = read_json(read, f"reports/{name}/metrics.json")
+    (trained,) = (one for one in selected["candidates"] if one["run_id"] == selected["run_id"])
     parts = [
         f"Model `{name}`, {scored['num_parameters']:,} parameters, run `{selected['run_id']}`, "
         f"commit `{selected['git_commit']}`.",
-        _test(scored),
+        card.cost(trained),
+        card.on_test(scored),
+        card.halves(scored),
     ]
     wild = read_json(read, "bench/wild.json", needed=False)
     if wild and wild["model"]["run_id"] == selected["run_id"]:
         parts.append(_outside(wild["sets"]))
     return "\n\n".join(parts) + "\n"
-
-
-def _test(scored: dict[str, Any]) -> str:
-    rows = [
-        ["Accuracy", f"{scored['accuracy']:.2%}"],
-        ["95 % interval", f"{scored['accuracy_low']:.2%} to {scored['accuracy_high']:.2%}"],
-        ["Mean over the fifteen corruptions", f"{scored['mean_corrupted_accuracy']:.1%}"],
-        ["Expected calibration error", f"{scored['ece']:.2%}"],
-        ["Test images refused", f"{scored['refused_share']:.2%}"],
-    ]
-    if "nondigits_accepted_share" in scored:
-        rows += [
-            ["Drawn handwriting read right", f"{scored['handwriting_accuracy']:.1%}"],
-            ["Drawn non-digits accepted", f"{scored['nondigits_accepted_share']:.1%}"],
-        ]
-    return table([f"On {scored['num_images']:,} test images", ""], rows)
 
 
 def _outside(sets: dict[str, Any]) -> str:
@@ -62,7 +50,7 @@ def _outside(sets: dict[str, Any]) -> str:
         if "others_accepted" in row:
             rows.append([name, f"{row['num_others']}", "", "", "", f"{row['others_accepted']:.1%}"])
     head = ["Outside MNIST", "Images", "Read right", "95 % interval", "Refused", "Accepted"]
-    return table(head, rows)
+    return card.table(head, rows)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from digits.learning.data import DigitsDataModule, epoch_seed
 from digits.learning.device import choose_device, keep_freed_memory
 from digits.learning.models import Network
 from digits.learning.session import Session
-from digits.runs import tracking
+from digits.runs import recording
 from digits.training import read_data_facts
 from machine import describe
 
@@ -106,7 +106,7 @@ def in_turn(config: dict[str, Any], facts: dict[str, Any]) -> tuple[float, float
 
     with tempfile.TemporaryDirectory() as scratch:
         session = Session(config, data=facts, scratch=Path(scratch) / "checkpoints")
-        with tracking.run(name="overhead", tags={}) as tracked:
+        with recording.run(name="overhead", tags={}) as tracked:
             started_s = time.perf_counter()
             session.fit(on_epoch=on_epoch)
             ours_s = time.perf_counter() - started_s - away_s

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from digits.files import replacing
+from digits.reporting.card import table
 
 README = Path("README.md")
 # The text of a file by its path in the project; None when there is no such file.
@@ -88,12 +89,6 @@ def results(read: Reader) -> str:
     lines += _over_seeds(selected, read, read_json(read, "bench/accuracy.json", needed=False))
     lines += _outside(selected, read_json(read, "bench/wild.json", needed=False))
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, its first column to the left and the others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _over_seeds(selected: dict[str, Any], read: Reader, measured: dict[str, Any]) -> list[str]:

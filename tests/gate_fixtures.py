@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from digits import gate, settings
-from digits.runs import registry, tracking
+from digits.runs import recording, registry, tracking
 from drawn import drawn_set
 from serving_fixtures import PIXEL, ROOT, write_bundle
 
@@ -52,19 +52,20 @@ def select(
     meta["lineage"]["fallback"] = stand_in
     meta["calibration"]["temperature"] = temperature
     (bundle / "model.json").write_text(json.dumps(meta))
-    with tracking.run(name=name, tags={"model": name, "git_commit": "abc"}) as run:
+    with recording.run(name=name, tags={"model": name, "git_commit": "abc"}) as run:
         run.log_files(bundle, "bundle")
-        run.log_model(bundle, np.zeros((1, size, size), np.uint8), requirements=["onnxruntime"])
+        run.log_model(bundle, requirements=["onnxruntime"])
     version = registry.register(run.run_id, reason="selected")
     report = Path("reports") / name
     report.mkdir(parents=True, exist_ok=True)
     metrics = {"accuracy": 0.9, "mean_corrupted_accuracy": 0.5}
     (report / "metrics.json").write_text(json.dumps(metrics))
     (report / "samples.json").write_text(json.dumps({"samples": [{"png": PIXEL}]}))
-    tracking.add_to_run(
+    recording.add_to_run(
         run.run_id,
         metrics={},
         files=[report / "metrics.json", report / "samples.json"],
+        texts={},
         note="",
     )
     origin = {"run_id": run.run_id, "git_commit": "abc"}

@@ -15,11 +15,16 @@ INSTALL = "no PostgreSQL server here; `apt-get install postgresql` brings its bi
 START_S = 60
 
 
+def programs() -> Path | None:
+    """Where they are; None where there are none."""
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a server with an empty database, as SQLAlchemy writes it."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found or not shutil.which("runuser"):
+    binaries = programs()
+    if binaries is None or not shutil.which("runuser"):
         if "CI" in os.environ:
             pytest.fail(INSTALL)
         pytest.skip(INSTALL)
@@ -31,21 +36,19 @@ def postgres() -> Iterator[str]:
         as_user = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
     options = ["--auth=trust", "--username=digits", "--no-sync", "--encoding=UTF8"]
-    subprocess.run(
-        [*as_user, found[-1] / "initdb", *options, data], check=True, capture_output=True
-    )
+    subprocess.run([*as_user, binaries / "initdb", *options, data], check=True, capture_output=True)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
-            [*as_user, found[-1] / "postgres", "-D", data, "-k", folder, "-p", str(port)],
+            [*as_user, binaries / "postgres", "-D", data, "-k", folder, "-p", str(port)],
             stdout=log,
             stderr=log,
         )
     try:
         until_s = time.monotonic() + START_S
-        ready = [found[-1] / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
+        ready = [binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
         while subprocess.run(ready, capture_output=True).returncode:
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < until_s, "PostgreSQL does not answer"

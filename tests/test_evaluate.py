@@ -31,7 +31,8 @@ def make_model(model: Path) -> Path:
     write_bundle(model / "bundle", seed=0)
     meta = json.loads((model / "bundle/model.json").read_text())
     (model / "bundle/model.json").write_text(json.dumps(meta | MORE))
-    (model / "run.json").write_text(json.dumps({"run_id": "0" * 32}))
+    trained = {"run_id": "0" * 32, "git_commit": "abc", "train_s": 36.0, "trainer": "cpu 32-true"}
+    (model / "run.json").write_text(json.dumps(trained))
     return model
 
 

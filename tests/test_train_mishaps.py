@@ -2,74 +2,60 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from mlflow_server import Server
 from training_fixtures import (
     TINY,
     Project,
     checkpoints,
     interrupted_run,
+    mlflow_client,
     status_of_latest,
     steps,
     stored_run,
 )
 
 
-@dataclass
-class Server:
-    """MLflow's own tracking server on loopback, in a process group of its own."""
-
-    uri: str
-    database: str
-    process: subprocess.Popen[bytes]
-
-    def wait(self) -> None:
-        until_s = time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
-                return
-            except (urllib.error.URLError, ConnectionError):
-                assert time.monotonic() < until_s, "the tracking server did not start"
-                time.sleep(0.1)
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+def sync(project: Project, **env: str) -> tuple[int, str]:
+    """`digits sync` in the project's folder: its exit status and what it says."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "digits", "sync"],
+        cwd=project.folder,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 # Before the first test, since it takes ten seconds to start and the tests need it later.
 @pytest.fixture(scope="module", autouse=True)
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    database = f"sqlite:///{folder}/server.db"
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", database]
-    command += ["--no-serve-artifacts", "--default-artifact-root", f"{folder}/artifacts"]
-    # Without the eight processes that wait for jobs: they take a minute and a half to be loaded.
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
-    server = Server(f"http://127.0.0.1:{port}", database, process)
+    server = Server(
+        folder,
+        MLFLOW_BACKEND_STORE_URI=database,
+        MLFLOW_ARTIFACTS_DESTINATION=f"{folder}/artifacts",
+    )
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The server's own, to look at its runs where it is gone."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database')}/server.db"
 
 
 def test_a_diverged_training_says_so_leaves_the_old_bundle_and_does_not_spoil_the_next(
@@ -182,32 +168,75 @@ def test_a_tracking_store_that_cannot_be_used_is_told_of_at_once(
     assert project.bundle("unreachable") == {}
 
 
-def test_a_tracking_server_gone_in_mid_training_costs_no_epoch(
-    project: Project, server: Server
+def test_a_tracking_server_gone_in_mid_training_costs_no_training(
+    project: Project, server: Server, database: str
 ) -> None:
-    before = checkpoints(project)
     server.wait()
     remote = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": "elsewhere"}
     training = project.train(*TINY, "seed=5", "out=remote", **remote).reached("epoch 1/4")
     server.kill()
     gone_s = time.monotonic()
-    assert training.ended() == 1
-    assert time.monotonic() - gone_s < 30
+    assert training.ended() == 0, training.said()
+    assert time.monotonic() - gone_s < 60
+    run_id = project.run_id("remote")
     assert training.complaint() == (
-        f"train: the MLflow store {server.uri} cannot be used: [Errno 111] Connection refused; "
-        "start it, or set MLFLOW_TRACKING_URI to another"
+        f"the MLflow store {server.uri} cannot be used: [Errno 111] Connection refused; going on "
+        f"without it: what it misses is kept in unsent/{run_id}, `digits sync` sends it when the "
+        "store is back"
     )
-    assert project.bundle("remote") == {}
-    num_finished = training.said().count("cnn epoch")
+    last = training.stdout.read_text().splitlines()[-1]
+    assert last.endswith(f"remote/bundle, run {run_id}, which `digits sync` completes")
+    assert stored_run(project, run_id, database).info.status == "RUNNING"
 
-    # The server's own database, since a second server takes ten seconds to start.
-    remote["MLFLOW_TRACKING_URI"] = server.database
-    run_id = interrupted_run(project, before)
-    again = project.train(*TINY, "seed=5", "out=remote", **remote)
-    assert again.ended() == 0, again.said()
-    said = again.stdout.read_text().splitlines()
-    assert said[1] == f"cnn: going on after epoch {num_finished}"
-    assert project.run_id("remote") == run_id
-    assert stored_run(project, run_id, server.database).info.status == "FINISHED"
-    assert steps(project, run_id, server.database) == [1, 2, 3, 4]
+    status, said = sync(project, **remote)
+    assert (status, said) == (
+        2,
+        f"Error: the MLflow store {server.uri} cannot be used: [Errno 111] Connection refused; "
+        "start it, or set MLFLOW_TRACKING_URI to another; all is kept\n",
+    )
+    server.start()
+    server.wait()
+    status, said = sync(project, **remote)
+    assert status == 0, said
+    assert re.fullmatch(
+        rf"run {run_id}: sent \d+ metrics, 1 tags, \d+ files, 1 model; it is FINISHED\n", said
+    ), said
+    run = stored_run(project, run_id, database)
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time < 60_000  # when it ended, not when it was sent
+    assert steps(project, run_id, database) == [1, 2, 3, 4]
+    assert "validation images" in run.data.tags["mlflow.note.content"]
     assert json.loads((project.folder / "remote/run.json").read_text())["experiment"] == "elsewhere"
+    # Through the server, as whoever looks at the run.
+    client = mlflow_client(server.uri)
+    bundle = Path(client.download_artifacts(run_id, "bundle", str(project.folder)))
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == project.bundle("remote")
+    artifacts = {entry.path for entry in client.list_artifacts(run_id)}
+    assert {"architecture.txt", "bundle", "learning_curves.png", "samples.png"} <= artifacts
+    (output,) = run.outputs.model_outputs
+    assert client.get_logged_model(output.model_id).status == "READY"
+
+    assert sync(project, **remote) == (0, "nothing is kept in unsent/: MLflow has it all\n")
+
+
+def test_a_training_that_was_stopped_without_its_server_goes_on_with_it(
+    project: Project, server: Server, database: str
+) -> None:
+    before = checkpoints(project)
+    server.wait()
+    remote = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": "elsewhere"}
+    training = project.train(*TINY, "seed=6", "out=stopped", **remote).reached("epoch 1/4")
+    server.kill()
+    training.reached("epoch 2/4").signalled(signal.SIGKILL)
+    (kept,) = (project.folder / "unsent").glob("*/calls.json")
+    run_id = interrupted_run(project, before)
+    server.start()
+    server.wait()
+    again = project.train(*TINY, "seed=6", "out=stopped", **remote)
+    assert again.ended() == 0, again.said()
+    assert "cnn: going on after epoch" in again.said()
+    assert project.run_id("stopped") == run_id
+    assert stored_run(project, run_id, database).info.status == "FINISHED"
+    assert steps(project, run_id, database) == [1, 2, 3, 4]
+    assert kept.parent.name == run_id
+    assert not kept.exists()

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from digits.cli import main
-from digits.runs.commands import Mistake, compare, lineage, runs
+from digits.runs.commands import Mistake, compare, lineage, runs, sync
 
 because = click.option("--because", "why", required=True, help="Why, for those who ask later.")
 
@@ -97,7 +97,7 @@ def _tried(act: Callable[[], Any]) -> Any:
 
 
 for command in (
-    *(runs, compare, lineage, adopt_command),
+    *(runs, compare, lineage, sync, adopt_command),
     *(promote_command, rollback_command, history_command),
 ):
     main.add_command(command)

@@ -7,7 +7,7 @@ Reads the model's bundle/ and run.json, the 10,000 test images, which no stage b
 to score, and the drawn images that no training has seen. Writes metrics.json, details.json (by
 class and by corruption), confusion.csv (for `dvc plots`), samples.json (for the page) and the
 pictures confusion.png, mistakes.png and predictions.png, and logs what there is to see to the
-model's run.
+model's run, with a model card.
 
 N images, H/W pixels, K classes.
 """
@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digits import scores
+from digits import scores, settings
 from digits.corruptions import CORRUPTIONS, corrupt
 from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
-from digits.reporting import answers
-from digits.runs import tracking
+from digits.reporting import answers, card
+from digits.runs import recording, tracking
 
 # Two dozen numbers more than `dvc metrics diff` should show.
 DETAILS = ("per_class", "corrupted_accuracy")
@@ -41,9 +41,9 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
     """Score, write and log; return the metrics.
 
     Raises FileNotFoundError when the bundle or the images are missing, ValueError when the bundle
-    is damaged, TrackingError when MLflow cannot be reached.
+    is damaged. What MLflow cannot be told is kept for later.
     """
-    run_id = _read_run_id(model)
+    trained = _read_trained(model)
     predictor = Predictor.open(model / "bundle", num_threads=os.cpu_count() or 1)
     images_NHW, labels_N = _read_arrays(test, ("images", "labels"), stage="prepare")
     probabilities_NK = predictor.probabilities(images_NHW)
@@ -64,13 +64,22 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
     pictures = answers.draw(report, seen, name=predictor.meta["name"])
     write_json(report / "samples.json", {"samples": answers.pick_samples(seen)})
 
-    logged = tracking.add_to_run(
-        run_id,
+    logged = recording.add_to_run(
+        trained["run_id"],
         metrics={_metric_name(name): value for name, value in tracking.flatten(metrics).items()},
         files=[*(report / f"{name}.json" for name in ("metrics", "details", "samples")), *pictures],
+        texts={
+            "model_card.md": card.write(
+                meta=predictor.meta,
+                trained=trained,
+                metrics=metrics,
+                licence=_licence(predictor.meta["lineage"]["dataset"]),
+            )
+        },
         note=_note(predictor.meta, metrics),
     )
     if not logged:
+        run_id = trained["run_id"]
         print(f"evaluate: run {run_id} is not in this MLflow store (restored from DVC's cache?)")
     return metrics
 
@@ -184,13 +193,23 @@ def _read_arrays(path: Path, names: tuple[str, ...], *, stage: str) -> list[NDAr
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
 
 
-def _read_run_id(model: Path) -> str:
+def _licence(dataset: str) -> str | None:
+    """Of the images; None of a data set that conf/ does not know any more."""
+    try:
+        return settings.load_dataset(dataset).licence
+    except ValueError:
+        return None
+
+
+def _read_trained(model: Path) -> dict[str, Any]:
     path = model / "run.json"
     stage = f"train@{model.name}"
     content = read_json(path, stage=stage)
-    if "run_id" not in content:
-        raise ValueError(f"{path} is damaged (no 'run_id'); run `dvc repro -f {stage}`")
-    return str(content["run_id"])
+    if missing := {"run_id", "train_s", "trainer"} - content.keys():
+        raise ValueError(
+            f"{path} is damaged (no {', '.join(sorted(missing))}); run `dvc repro -f {stage}`"
+        )
+    return content
 
 
 def main() -> None:

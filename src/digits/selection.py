@@ -14,7 +14,7 @@ from typing import Any
 
 from digits import settings
 from digits.files import read_json, write_json
-from digits.runs import registry, tracking
+from digits.runs import registry, tracking, unsent
 from digits.scores import standard_error
 
 
@@ -42,6 +42,9 @@ def run(*, candidates: tuple[str, ...], models: Path, out: Path) -> dict[str, An
     known = [read_candidate(models / name, name) for name in candidates]
     chosen, reason = choose(known)
     tracking.check_reachable()
+    for candidate in known:
+        if sent := unsent.send(candidate.run_id):
+            print(f"select: {sent}")
     version = None
     if tracking.exists(chosen.run_id):
         version = registry.register(chosen.run_id, reason=reason)
@@ -122,7 +125,10 @@ def main() -> None:
     try:
         candidates = settings.load_params().candidates
         selected = run(candidates=candidates, models=arguments.models, out=arguments.out)
-    except (ValueError, OSError, tracking.TrackingError) as error:
+    except tracking.TrackingError as error:
+        kept = "what is trained and evaluated is kept, and `dvc repro` goes on from here"
+        raise SystemExit(f"select: {error}; {kept}") from None
+    except (ValueError, OSError) as error:
         raise SystemExit(f"select: {error}") from None
     version = selected["version"]
     registered = f", version {version}" if version else ""

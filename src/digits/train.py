@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from digits import configuration
 from digits.learning.launched import launched
-from digits.runs import labels
+from digits.runs import labels, unsent
 from digits.runs.tracking import GivenUp, TrackingError
 from digits.sweeping import callback, place
 from digits.sweeping.job import Job
@@ -84,10 +84,11 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
         print(sentence, file=sys.stderr, flush=True)
         part.failed(sentence)
         return float("nan")
+    left = ", which `digits sync` completes" if unsent.holds(result["run_id"]) else ""
     print(
         f"{result['name']}: {result['num_parameters']:,} parameters, validation "
         f"{result['validation']['accuracy']:.2%} of {result['validation']['num']:,} images, "
-        f"{how}; {out / 'bundle'}, run {result['run_id']}",
+        f"{how}; {out / 'bundle'}, run {result['run_id']}{left}",
         flush=True,
     )
     return part.value(result)

@@ -10,7 +10,7 @@ from typing import Any
 
 from digits import configuration
 from digits.files import read_json, replacing, replacing_folder, write_json
-from digits.runs import labels, lineage, tracking, unfinished
+from digits.runs import labels, lineage, recording, tracking, unfinished
 
 CHECKPOINTS = Path("checkpoints")
 OnEpoch = Callable[[dict[str, float]], None]  # is given the figures of each epoch
@@ -27,9 +27,10 @@ def run(
     """Train as configured and return what run.json holds.
 
     Raises FileNotFoundError when nothing is prepared, ValueError for a setting that cannot work
-    or a loss that diverged, TrackingError when MLflow cannot be reached, and GivenUp when
-    `on_epoch` does, which is given the figures of each epoch. Whatever it raises, `out` holds no
-    half-written bundle and the MLflow run says how it ended.
+    or a loss that diverged, TrackingError when MLflow cannot be reached before the first epoch, and
+    GivenUp when `on_epoch` does, which is given the figures of each epoch. Whatever it raises,
+    `out` holds no half-written bundle and the MLflow run says how it ended. MLflow that is lost
+    later costs nothing: `digits.runs.unsent` keeps what it misses.
     """
     # Torch, Lightning and MLflow take seconds to load: what can be answered without them is.
     configuration.check(config)
@@ -74,7 +75,7 @@ def _train(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     training = session.Session(config, data=data, scratch=scratch)
     print(training.outline(), flush=True)
-    with tracking.run(
+    with recording.run(
         name=label.name,
         tags=labels.of_training(config, data) | label.tags,
         resume=unfinished.read_run_id(scratch),
@@ -153,7 +154,7 @@ def _make_folder(out: Path) -> None:
 
 def _fit(
     training: Any,
-    tracked: tracking.Run,
+    tracked: recording.Run,
     scratch: Path,
     *,
     on_epoch: OnEpoch,
@@ -181,7 +182,7 @@ def _fit(
 
 
 def _log_results(
-    tracked: tracking.Run,
+    tracked: recording.Run,
     training: Any,
     *,
     bundle: Path,
@@ -211,7 +212,7 @@ def _log_results(
     requirements = [
         f"{name}=={meta['lineage']['packages'][name]}" for name in ("onnxruntime", "numpy")
     ]
-    tracked.log_model(bundle, training.train_images[:1], requirements)
+    tracked.log_model(bundle, requirements)
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:

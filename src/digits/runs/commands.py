@@ -1,4 +1,4 @@
-"""The command line for who compares runs: `digits runs` and `digits compare`."""
+"""The command line for who compares runs: `digits runs`, `digits compare`, and what they need."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -134,6 +134,34 @@ def lineage(name: str, as_json: bool) -> None:
                 click.echo(f"  {part}  {of_it}")
         else:
             click.echo(f"{click.style(f'{title:12}', bold=True)} {'' if value is None else value}")
+
+
+@click.command()
+def sync() -> None:
+    """Send MLflow what it missed of trainings and evaluations while it was away."""
+    from digits.runs import tracking, unsent
+
+    kept = unsent.runs()
+    if not kept:
+        click.echo("nothing is kept in unsent/: MLflow has it all", err=True)
+        return
+    unknown = []
+    try:
+        tracking.check_reachable()
+        for run_id in kept:
+            sent = unsent.send(run_id)
+            if sent:
+                click.echo(str(sent))
+            elif unsent.holds(run_id):
+                unknown.append(run_id)
+    except tracking.TrackingError as error:
+        raise Mistake(f"{error}; all is kept") from None
+    if unknown:
+        store = tracking.without_password(tracking.tracking_uri())
+        raise Mistake(
+            f"{store} has no run {', '.join(unknown)}; set MLFLOW_TRACKING_URI to the store that "
+            f"has, or remove {unsent.FOLDER}/RUN"
+        )
 
 
 def _written(path: Path, write: Callable[[], None]) -> None:

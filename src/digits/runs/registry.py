@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from digits.runs import tracking
+from digits.runs import tracking, writing
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,10 +32,9 @@ def register(run_id: str, *, reason: str) -> int:
         if versions:
             number = min(int(entry.version) for entry in versions)
         else:
-            outputs = client.get_run(run_id).outputs
-            if not outputs or not outputs.model_outputs:
+            model_id = writing.ready_model(run_id)
+            if model_id is None:
                 raise ValueError(f"run {run_id} logged no model; train it again")
-            model_id = outputs.model_outputs[0].model_id
             logged = client.get_logged_model(model_id)
             created = client.create_model_version(
                 MODEL, logged.artifact_location, run_id=run_id, model_id=model_id

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.types import RunMode
 
 from digits.files import replacing
-from digits.runs import sweeps, tracking
+from digits.runs import sweeps, tracking, unsent
 from digits.sweeping import place, search
 
 
@@ -38,7 +38,8 @@ class Job:
             meta = json.loads((self._out / "bundle" / "model.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        sweeps.end(run["run_id"], "FINISHED")  # a kill may have come just before
+        if not unsent.send(run["run_id"]):
+            sweeps.end(run["run_id"], "FINISHED")  # a kill may have come just before
         return {**run, **meta}
 
     def failed(self, sentence: str) -> None:

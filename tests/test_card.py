@@ -1,0 +1,65 @@
+"""The model card of a run: all that a stage measured is in it, with how many images it is of."""
+
+import re
+from typing import Any
+
+import pytest
+
+from digits.reporting import card
+
+META = {
+    "name": "cnn",
+    "lineage": {"dataset": "mnist", "data_digest": "sha256:ab", "fallback": False, "seed": 7},
+    "validation": {"accuracy": 0.9946, "num": 5000},
+}
+TRAINED = {"run_id": "0123", "git_commit": "abc", "train_s": 720.0, "trainer": "cpu 32-true"}
+METRICS: dict[str, Any] = {
+    "accuracy": 0.99,
+    "accuracy_low": 0.98,
+    "accuracy_high": 0.995,
+    "num_images": 1001,
+    "accuracy_by_half": {"first_half": 0.98, "second_half": 1.0},
+    "ece": 0.0016,
+    "mean_corrupted_accuracy": 0.95,
+    "refused_share": 0.0083,
+    "num_parameters": 76283,
+    "per_class": {
+        "0": {"precision": 0.5, "recall": 0.75, "f1": 0.6, "num": 100},
+        "1": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "num": 0},
+    },
+    "corrupted_accuracy": {"shot_noise": 0.9},
+}
+
+
+def written(**changes: Any) -> str:
+    facts: dict[str, Any] = {"meta": META, "trained": TRAINED, "metrics": METRICS, "licence": "CC0"}
+    return card.write(**{**facts, **changes})
+
+
+def test_every_share_says_of_how_many_images_and_in_which_interval() -> None:
+    text = written()
+    assert "| first half | 501 | 98.00% | 96.36% to 98.91% |" in text
+    assert "| second half | 500 | 100.00% | 99.24% to 100.00% |" in text
+    assert "| 0 | 100 | 75.00% | 65.70% to 82.45% | 50.00% |" in text
+    assert "| shot noise | 1,001 | 90.00% | 87.99% to 91.71% |" in text
+    assert "99.46% of 5,000 images" in text
+
+
+def test_a_class_without_images_has_no_share() -> None:
+    assert "| 1 | 0 |  |  | 0.00% |" in written()
+
+
+def test_it_says_data_licence_run_and_limits() -> None:
+    text = written()
+    for part in ("sha256:ab", "CC0", "MIT", "`0123`", "`abc`", "seed 7", card.LIMITS):
+        assert part in text
+    assert "stand-in" not in text
+    stand_in = {**META, "lineage": {**META["lineage"], "fallback": True}}
+    assert "mnist, a stand-in" in written(meta=stand_in, licence=None)
+
+
+@pytest.mark.parametrize(("trainer", "grams"), [("cpu 32-true", "9.6"), ("cuda bf16-mixed", "38")])
+def test_carbon_is_an_estimate_of_time_and_device(trainer: str, grams: str) -> None:
+    text = card.cost({**TRAINED, "trainer": trainer})
+    assert re.search(rf"720 s on {trainer}: about {grams} g of CO₂", text)
+    assert "assumed and not measured" in text
