@@ -103,7 +103,7 @@ def test_the_order_differs_by_epoch_and_by_seed_and_never_otherwise(tmp_path: Pa
     def order(*, seed: int, epoch: int) -> list[int]:
         data = DigitsDataModule(project.folder / "data/mnist/prepared", batch_size=10, seed=seed)
         data.setup("fit")
-        data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        data.trainer = SimpleNamespace(current_epoch=epoch, max_epochs=5)  # type: ignore[assignment]
         return [
             int(frame.sum())
             for frames_SBHW, _ in data.train_dataloader()
