@@ -1,7 +1,6 @@
 """Trainings that benchmarks are made of: each run once, scored on the test images, written down."""
 
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -67,7 +66,7 @@ def train_and_score(config: dict[str, Any], *, label: str, corrupted: bool) -> d
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         trained = run(config, out=out, resume=True, label=Label(name=label, tags={}))
-        predictor = Predictor.open(out / "bundle", num_threads=os.cpu_count() or 1)
+        predictor = Predictor.open(out / "bundle")
         images_NHW, labels_N = test_set(config)
         scored = evaluate.score(labels_N, predictor.probabilities(images_NHW), predictor.classes)
         robust = evaluate.score_corrupted(predictor, images_NHW, labels_N) if corrupted else {}
