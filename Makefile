@@ -5,6 +5,8 @@ READY := $(VENV)/.ready
 LOCK_COMMAND := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Where modules are never kept compiled, each process compiles torch and MLflow anew: ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # BentoML and MLflow would report their use to their makers.
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
