@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    # The caller's environment must not lend the clone its packages, nor keep it from compiling them.
+    # The caller must not lend the clone packages, nor keep it from compiling its own.
     foreign = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
     environ = {key: os.environ[key] for key in os.environ if key not in foreign}
     with tempfile.TemporaryDirectory(

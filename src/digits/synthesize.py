@@ -32,7 +32,7 @@ U8 = NDArray[np.uint8]
 SEED = 0
 AT_ONCE = 500  # images that a process draws with one generator
 SHEET = (6, 20)  # rows and columns shown of each kind
-FAR = 0.35  # share of the images that are taken from afar: so few pixels that strokes run together
+FAR = 0.25  # share of the images that are taken from afar: so few pixels that strokes run together
 FAR_HEIGHTS = (8.0, 24.0)  # px of what is drawn on them
 
 
