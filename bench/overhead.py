@@ -1,6 +1,6 @@
 """What Lightning, MLflow and Hydra cost over a bare PyTorch loop of the same training.
 
-    python bench/overhead.py [--repeats 3]
+    python bench/overhead.py [--repeats 3] [--epochs 4]
 
 The same network, batches, steps, augmentation, precision and validation, in one process and in
 turn: an epoch of ours, an epoch of the bare loop, and so on, because a machine's speed may change
@@ -123,11 +123,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     facts = read_data_facts(Path("data/mnist/prepared"))
-    result: dict[str, Any] = {"command": "python bench/overhead.py", "machine": describe()}
+    asked = f" --epochs {arguments.epochs}" if arguments.epochs else ""
+    command = f"python bench/overhead.py{asked}"
+    result: dict[str, Any] = {"command": command, "machine": describe()}
     with tempfile.TemporaryDirectory() as store:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{store}/mlflow.db"
         for model in arguments.models:
-            config = configuration.compose([f"model={model}"])
+            # Drawn images would be more for the bare loop to do than anyone would write.
+            config = configuration.compose([f"model={model}", "synthetic=none"])
             keep_freed_memory()  # for both alike, before either runs
             if arguments.epochs:
                 config["training"]["epochs"] = arguments.epochs

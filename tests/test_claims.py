@@ -78,3 +78,7 @@ def test_a_fresh_clone_runs_the_pipeline_within_five_minutes() -> None:
 def test_stages_without_torch_start_in_two_seconds() -> None:
     measured = figures("bench/pipeline.json")
     assert max(measured["import_s"][stage] for stage in NEED_NO_TORCH) <= 2
+
+
+def test_a_training_takes_its_first_step_within_fifteen_seconds() -> None:
+    assert figures("bench/pipeline.json")["train_start_up_s"] <= 15
