@@ -77,7 +77,7 @@ def test_every_resolved_setting_is_a_parameter(trained: Project, run: Any) -> No
     logged = {key for key in run.data.params if not key.startswith("data.")}
     assert logged == expected
     assert run.data.params["optimizer.lr"] == "0.012"
-    assert run.data.params["model.network.norm"] == "group"
+    assert run.data.params["model.network.norm"] == "layer"
     assert run.data.params["seed"] == "1"
     assert run.data.params["data.num_train"] == "640"
     assert not any("${" in value for value in run.data.params.values())
