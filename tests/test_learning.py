@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     import torch
     from torch import Tensor
 
-    from digits.learning import device
+    from digits.learning import device, ranks
     from digits.learning.calibration import fit_temperature
     from digits.learning.data import DigitsDataModule, epoch_seed
     from digits.learning.export import check_parity, to_onnx
@@ -252,6 +252,14 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu_and_gpu_is_refused() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_auto_takes_a_gpu_with_bfloat16_where_there_is_one() -> None:
     assert device.choose_device(accelerator="auto", precision="auto") == ("gpu", "bf16-mixed")
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="devices=3 needs as many GPUs and torch sees 2 here"):
+        ranks.options(accelerator="gpu", devices=3, strategy="ddp")
+    assert ranks.options(accelerator="gpu", devices="auto", strategy="ddp")["devices"] == 2
+    assert ranks.options(accelerator="cpu", devices="auto", strategy="ddp") == {"devices": 1}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -174,17 +173,3 @@ def test_processes_that_cannot_be_are_refused_in_one_sentence(
     training = both.train(*TWO, *words, "out=refused")
     assert training.ended() == 1
     assert training.complaint() == f"train: {sentence}"
-
-
-def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with warnings.catch_warnings():
-        # Lightning warns, while it is imported, of what it uses of others.
-        warnings.simplefilter("ignore")
-        import torch
-
-        from digits.learning import ranks
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match="devices=3 needs as many GPUs and torch sees 2 here"):
-        ranks.options(accelerator="gpu", devices=3, strategy="ddp")
-    assert ranks.options(accelerator="gpu", devices="auto", strategy="ddp")["devices"] == 2
-    assert ranks.options(accelerator="cpu", devices="auto", strategy="ddp") == {"devices": 1}
