@@ -58,7 +58,8 @@ def test_trainings_in_other_processes_are_one_sweep(launcher: str, tmp_path: Pat
     ran, parent, children = sweep(words, tmp_path)
     # One of them cannot work, and is told of as it would be here.
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1] == "train: 1 of the sweep's trainings failed, see above"
+    last = ran.stderr.splitlines()[-1]
+    assert last == "train: 1 of the sweep's trainings failed, see above", ran.stderr + ran.stdout
     (child,) = children
     assert child.data.tags[sweeps.PARENT] == parent.info.run_id
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
@@ -88,7 +89,8 @@ def test_trainings_on_two_nodes_of_a_ray_cluster_are_one_sweep(
         ("hydra/launcher=ray", "fold=0,1,7"), tmp_path, RAY_ADDRESS=cluster
     )
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1] == "train: 1 of the sweep's trainings failed, see above"
+    last = ran.stderr.splitlines()[-1]
+    assert last == "train: 1 of the sweep's trainings failed, see above", ran.stderr + ran.stdout
     assert [run.data.tags[sweeps.PARENT] for run in children] == [parent.info.run_id] * 2
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert parent.data.metrics["num_failed"] == 1
