@@ -19,6 +19,8 @@ with warnings.catch_warnings():
 from digits.reading.predictor import Predictor
 from training_fixtures import TINY, Project, make_project
 
+WANTED = {"num_classes": 10, "nondigits_until": 1, "nondigits_late": 0}
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -72,12 +74,12 @@ def test_the_last_epochs_have_fewer_non_digits(project: Project) -> None:
 
 def test_only_what_is_wanted_and_there_is_read(project: Project, tmp_path: Path) -> None:
     path = project.folder / "data/mnist/synthetic.npz"
-    digits, others = read_extras(path, digits=0.5, nondigits=0.25, num_classes=10)
+    digits, others = read_extras(path, digits=0.5, nondigits=0.25, **WANTED)
     assert (len(digits.images), digits.share, set(digits.labels)) == (50, 0.5, {*range(10)})
     assert (len(others.images), others.share, set(others.labels)) == (50, 0.25, {10})
-    (only,) = read_extras(path, digits=0, nondigits=1, num_classes=10)
+    (only,) = read_extras(path, digits=0, nondigits=1, **WANTED)
     assert set(only.labels) == {10}
-    assert read_extras(tmp_path / "nowhere.npz", digits=0, nondigits=0, num_classes=10) == []
+    assert read_extras(tmp_path / "nowhere.npz", digits=0, nondigits=0, **WANTED) == []
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((FileNotFoundError, ValueError), match=re.escape(str(path)) + f" {message}"):
-        read_extras(path, digits=1, nondigits=1, num_classes=10)
+        read_extras(path, digits=1, nondigits=1, **WANTED)
 
 
 def test_a_training_asks_for_drawn_images_only_where_there_are_some(project: Project) -> None:

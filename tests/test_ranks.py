@@ -3,7 +3,10 @@
 import os
 import signal
 import socket
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -11,6 +14,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from digits import configuration
+from digits.learning import ranks
 from digits.training import read_data_facts
 from training_fixtures import (
     TINY,
@@ -147,6 +151,39 @@ def test_what_is_lost_or_killed_goes_on_to_the_same_bytes_whoever_starts_it(both
     assert both.bundle("resumed") == both.bundle("two")
     assert "epoch 4/4" in first.said()
     assert "epoch 3/4" not in first.said()
+
+
+def test_several_are_stopped_by_a_signal_in_mid_epoch(both: Project) -> None:
+    training = both.train(*TWO, "training.epochs=500", "out=stopped").reached("epoch 2/500")
+    (follower,) = psutil.Process(training.process.pid).children()
+    time.sleep(0.1)  # an epoch takes longer
+    assert training.signalled(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert training.complaint() == (
+        "train: stopped by SIGTERM; the same command goes on after the last finished epoch"
+    )
+    assert status_of_latest(both) == "KILLED"
+    follower.wait(20)
+
+
+def wait_for_one_that_is_lost() -> None:
+    ranks.PATIENCE_S = 0.1
+    lost = SimpleNamespace(process=forked.Process(target=os._exit, args=(3,)))
+    lost.process.start()
+    threading.Thread(target=ranks._watch, args=([lost], threading.Event())).start()
+    time.sleep(60)
+
+
+def test_one_that_waits_for_a_lost_one_ends() -> None:
+    waiting = forked.Process(target=wait_for_one_that_is_lost)
+    waiting.start()
+    waiting.join(20)
+    assert waiting.exitcode == 1
+
+
+def test_a_sweep_is_not_for_torchrun(both: Project) -> None:
+    for training in torchrun(both, "-m", *TWO, "seed=1,2"):
+        assert training.ended() == 2
+        assert "a sweep starts those of each of its trainings by itself" in training.complaint()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from digits.reading.predictor import Predictor
 from digits.runs import interrupts, lineage, reachable, tracking
 from digits.runs.labels import run_name
 from drawn import drawn_set
-from training_fixtures import TINY, Project, mlflow_client
+from training_fixtures import TINY, Project, forked, mlflow_client
 
 EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "images_per_s")
 
@@ -231,6 +231,27 @@ def test_a_database_answers_when_it_is_one(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "good.db").close()
     assert reachable.why_silent(f"sqlite:///{tmp_path}/good.db") is None
     assert reachable.why_silent(f"sqlite:///{tmp_path}") == "unable to open database file"
+
+
+def ask_for_the_experiment(uri: str, meeting: Any) -> None:
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    meeting.wait()
+    tracking.experiment_id()
+
+
+def test_trainings_that_begin_together_share_a_store_that_was_not_there(
+    forkserver: None, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path}/new.db"
+    meeting = forked.Barrier(3)
+    three = [forked.Process(target=ask_for_the_experiment, args=(uri, meeting)) for _ in range(3)]
+    for process in three:
+        process.start()
+    for process in three:
+        process.join(60)
+    assert [process.exitcode for process in three] == [0, 0, 0]
+    names = [experiment.name for experiment in mlflow_client(uri).search_experiments()]
+    assert sorted(names) == ["Default", "digits"]
 
 
 def test_a_store_of_another_kind_is_left_to_mlflow() -> None:

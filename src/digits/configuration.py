@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from digits import settings
 
 ACCELERATORS = ("auto", "cpu", "gpu")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
 STRATEGIES = ("ddp",)
 KEPT = ("last", "best")
 LEARNING = Path(__file__).parent / "learning"

@@ -16,6 +16,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from digits import configuration
-from digits.learning.launched import launched
+from digits.learning.launched import GO_ON, launched
 from digits.runs import labels, unsent
 from digits.runs.tracking import GivenUp, TrackingError
 from digits.sweeping import callback, place
@@ -37,7 +38,6 @@ configuration.register_resolvers()  # here too, for a job in another process
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # For Hydra, in a process that only follows another: no folder and no log of its own.
 TRACELESS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
-GO_ON = "the same command goes on after the last finished epoch"
 
 
 class Stopped(BaseException):
@@ -58,8 +58,9 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
     out = Path(config.out)
     part = Job(HydraConfig.get(), out=out)
     try:
-        if launched()[0] and "strategy" in config.trainer:
-            follow(configuration.plain(config))
+        rank, _ = launched()
+        if rank and "strategy" in config.trainer:
+            _follow(configuration.plain(config), rank)
             return None
         result = part.done()
         if result is None:
@@ -94,6 +95,13 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
     return part.value(result)
 
 
+def _follow(config: dict[str, Any], rank: int) -> None:
+    try:
+        follow(config)
+    except RuntimeError as error:  # mostly that the process of rank 0 has ended, which says why
+        raise SystemExit(f"train: the process of rank {rank} ends: {_sentence(error)}") from error
+
+
 def main() -> None:
     conf = Path("conf").resolve()
     if not conf.is_dir():
@@ -103,6 +111,11 @@ def main() -> None:
     traceback_wanted = os.environ.setdefault("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        if launched()[1] > 1 and "trainer=ddp" in sys.argv and {"-m", "--multirun"} & {*sys.argv}:
+            raise ValueError(
+                "torchrun and srun start the processes of one training; a sweep starts those of "
+                "each of its trainings by itself"
+            )
         searched = any(part.startswith("hydra/sweeper=") for part in sys.argv)
         sys.argv[1:] = place.with_folder(sys.argv[1:], shared=searched)
         if launched()[0] and "trainer=ddp" in sys.argv:

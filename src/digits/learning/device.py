@@ -7,14 +7,11 @@ from typing import Any
 
 import torch
 
-from digits.learning import ranks
 
-
-def choose_device(*, accelerator: str, precision: str, **processes: Any) -> tuple[str, str]:
+def choose_device(*, accelerator: str, precision: str, **_: Any) -> tuple[str, str]:
     """Lightning's accelerator and precision; `auto` takes what this machine does best.
 
-    Raises ValueError when a GPU is asked for and there is none, or the `processes` that are to
-    train together cannot; see digits.learning.ranks.
+    Raises ValueError when a GPU is asked for and there is none.
     """
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ValueError(
@@ -23,7 +20,6 @@ def choose_device(*, accelerator: str, precision: str, **processes: Any) -> tupl
         )
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    ranks.options(accelerator=accelerator, **processes)
     if precision == "auto":
         fast = accelerator == "gpu" or computes_bfloat16(torch.cpu.get_capabilities())
         precision = "bf16-mixed" if fast else "32-true"

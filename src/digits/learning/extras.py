@@ -37,8 +37,8 @@ def read_extras(
     digits: float,
     nondigits: float,
     num_classes: int,
-    nondigits_until: float = 1.0,
-    nondigits_late: float = 0.0,
+    nondigits_until: float,
+    nondigits_late: float,
 ) -> list[Extra]:
     """What the synthesize stage drew, of each kind that is wanted and there.
 

@@ -2,7 +2,10 @@
 
 import os
 
-NAMES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+# What is to do when it, or another of them, has ended early.
+GO_ON = "the same command goes on after the last finished epoch"
+# Not SLURM_NTASKS: that a job's own shell has too, of tasks which nobody may have started.
+NAMES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
 
 
 def launched() -> tuple[int, int]:

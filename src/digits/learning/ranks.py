@@ -12,9 +12,10 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -24,7 +25,9 @@ from pytorch_lightning.plugins.environments import (  # type: ignore[attr-define
     LightningEnvironment,
 )
 
-from digits.learning.launched import launched
+from digits.learning.launched import GO_ON, launched
+
+PATIENCE_S = 10.0  # for an error to come of a process that is lost
 
 
 class Place(LightningEnvironment):
@@ -73,7 +76,8 @@ def options(
             f"processes and {started} started; torchrun or srun must start all of them"
         )
     if num * num_nodes == 1:
-        return {"devices": 1}
+        # Named, since Lightning would look for what SLURM says of other processes.
+        return {"devices": 1, "plugins": [Place()]}
     return {
         "devices": num,
         "num_nodes": num_nodes,
@@ -95,6 +99,7 @@ def together(trainer: pl.Trainer, follow: Callable[[Place], None]) -> Iterator[N
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     place = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
     followers: list[_Follower] = []
+    over = threading.Event()
     try:
         if isinstance(place, Place) and place.leader:
             place.leader.send(place.rank)
@@ -106,13 +111,18 @@ def together(trainer: pl.Trainer, follow: Callable[[Place], None]) -> Iterator[N
             place.main_port = _free_port()
             for follower in followers:
                 follower.connection.send(place.main_port)
+            threading.Thread(target=_watch, args=(followers, over), daemon=True).start()
         trainer.strategy.setup_environment()
         yield
     except RuntimeError as error:
+        # Those first that have ended first: the others end because of them.
+        ended = wait([follower.process.sentinel for follower in followers], timeout=1)
         for follower in followers:
-            follower.check(error)
+            if follower.process.sentinel in ended:
+                follower.check(error)
         raise
     finally:
+        over.set()
         for follower in followers:
             follower.process.kill()
         if torch.distributed.is_initialized():
@@ -143,9 +153,17 @@ class _Follower:
         self.process.join(1)
         if self.process.exitcode is not None:
             raise ValueError(
-                f"the process of rank {self._rank} ended with status {self.process.exitcode}; the "
-                "same command goes on after the last finished epoch"
+                f"the process of rank {self._rank} ended with status {self.process.exitcode}; "
+                f"{GO_ON}"
             ) from error
+
+
+def _watch(followers: list[_Follower], over: threading.Event) -> None:
+    """End this process where another is lost and it waits for that one, as NCCL does for long."""
+    wait([follower.process.sentinel for follower in followers])
+    if not over.wait(PATIENCE_S) and any(follower.process.exitcode for follower in followers):
+        print(f"train: a process of this training is lost; {GO_ON}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def _follow(follow: Callable[[Place], None], place: Place) -> None:

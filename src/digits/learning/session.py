@@ -135,6 +135,11 @@ class Session:
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
             )
+        # On SIGTERM Lightning's own handler first sends the other processes a message, for which
+        # they do not wait; so all would hang. `digits.train` has a handler already.
+        self._trainer._signal_connector.register_signal_handlers = (  # type: ignore[method-assign]
+            lambda: None
+        )
 
     def _teacher(self, bundle: str | None) -> Network | None:
         if not bundle:

@@ -8,11 +8,14 @@ logged, and what becomes of it when the store does not answer, is in `recording`
 """
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from digits.runs import interrupts
 from digits.runs.reachable import why_silent
@@ -50,7 +53,23 @@ def client() -> "MlflowClient":
     from mlflow.tracking import MlflowClient
 
     be_quiet_and_quick()
+    _make_tables(tracking_uri())
     return MlflowClient(tracking_uri())
+
+
+@functools.cache
+def _make_tables(uri: str) -> None:
+    """Let MLflow make the tables of a SQLite file, or bring them up to date, as it opens it.
+
+    One process at a time: of two that begin together MLflow would let one fail.
+    """
+    import sqlalchemy
+    from mlflow.tracking import MlflowClient
+
+    path = sqlalchemy.make_url(uri).database if uri.startswith("sqlite") else None
+    if path and os.access(Path(path).parent, os.W_OK):
+        with FileLock(f"{path}.lock"):
+            MlflowClient(uri)
 
 
 @contextlib.contextmanager
@@ -123,6 +142,8 @@ def experiment_name() -> str:
 
 
 def _create_experiment(name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
     # Beside the database, so that both are found from any folder; a server has a place of its own.
     here = Path("mlartifacts").resolve().as_uri() if tracking_uri().startswith("sqlite") else None
     tags = {
@@ -130,7 +151,13 @@ def _create_experiment(name: str) -> str:
         # MLflow's pages open on trainings then, not on traces of language models.
         "mlflow.experimentKind": "custom_model_development",
     }
-    return str(client().create_experiment(name, here, tags))
+    try:
+        return str(client().create_experiment(name, here, tags))
+    except MlflowException as error:
+        made = client().get_experiment_by_name(name)  # by another training, just now
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+            raise
+        return str(made.experiment_id)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
