@@ -1,6 +1,5 @@
 """Fixtures that several test modules share: made once for all of them."""
 
-import multiprocessing.forkserver
 import os
 import signal
 
@@ -14,7 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from training_fixtures import TINY, Project, make_project
+from training_fixtures import TINY, Project, begin_loading, make_project
 
 # Their fixtures are made once for all modules; one that each module imports would not be.
 pytest_plugins = ("serving_fixtures", "bench_fixtures", "gate_fixtures", "postgres_fixtures")
@@ -22,7 +21,7 @@ pytest_plugins = ("serving_fixtures", "bench_fixtures", "gate_fixtures", "postgr
 
 # What takes minutes is begun first, so that none of it is left to one process at the end: by the
 # module, or by the fixture that it shares with other modules.
-LONGEST = ("test_pipeline", "project", "packaged")
+LONGEST = ("test_pipeline", "forkserver", "another forkserver", "packaged")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -33,6 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
         for name in LONGEST:
             if name in item.fixturenames:
                 groups[item.module] = name
+    # Half of them by another process: one alone would be busy last.
+    forking = [module for module, group in groups.items() if group == "forkserver"]
+    groups |= dict.fromkeys(forking[::2], "another forkserver")
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item.module]))
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
@@ -42,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 @pytest.fixture(scope="session")
 def forkserver() -> None:
     """Begin to load what trainings need, in the background."""
-    multiprocessing.forkserver.ensure_running()
+    begin_loading()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from digits import gate, settings
 from digits.runs import recording, registry, tracking
 from drawn import drawn_set
 from serving_fixtures import PIXEL, ROOT, write_bundle
+from stores import new_store
 
 # Two models that answer random frames take about as long; a busy moment should not tell them apart.
 GATE = replace(settings.load_params(ROOT / "params.yaml").gate, latency=50.0, wild=None)
@@ -21,7 +22,7 @@ GATE = replace(settings.load_params(ROOT / "params.yaml").gate, latency=50.0, wi
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "mlflow.db"))
     images_NHW, labels_N = drawn_set(300, seed=5)
     np.savez(tmp_path / "test.npz", images=images_NHW, labels=labels_N)
     return tracking.client()

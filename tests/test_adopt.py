@@ -2,15 +2,15 @@
 
 import csv
 import difflib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from digits import adoption, configuration
+from digits.commands import main
 from training_fixtures import ROOT, TINY, Project, make_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -83,13 +83,7 @@ def test_of_the_settings_one_line_changes(inside: Project) -> None:
 
 def test_the_command_says_what_it_wrote(inside: Project) -> None:
     run_id = inside.run_id("found")
-    ran = subprocess.run(
-        [sys.executable, "-m", "digits.commands", "adopt", run_id],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    said = ran.stdout.splitlines()
+    said = CliRunner().invoke(main, ["adopt", run_id], catch_exceptions=False).output.splitlines()
     assert said[0].startswith(f"conf/model/cnn_{run_id[:6]}.yaml: cnn with ")
     assert "optimizer.lr" in said[0]
     assert "dvc repro" in said[1]

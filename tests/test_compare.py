@@ -14,7 +14,7 @@ from digits.commands import main
 from digits.reading.predictor import Predictor
 from drawn import drawn_set
 from serving_fixtures import write_bundle
-from training_fixtures import mlflow_client
+from stores import mlflow_client, new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 NUM = 80
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     images_NHW, labels_N = drawn_set(NUM, seed=3)
     np.savez(folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
     (folder / "data/mnist/prepared/data.json").write_text(json.dumps({"name": "mnist"}))
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = new_store(folder / "mlflow.db")
     client = mlflow_client(uri)
     experiment = client.create_experiment("digits", (folder / "files").as_uri())
     client.create_registered_model("digits")

@@ -15,6 +15,7 @@ from digits.reading.predictor import MOST_AT_ONCE, Predictor
 from digits.reporting.answers import Answers, draw
 from drawn import drawn_set
 from serving_fixtures import write_bundle
+from stores import new_store
 
 NUM = 41
 FILES = ("metrics", "details")
@@ -49,7 +50,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
         heldout_nondigits=255 - images_NHW[:10],
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'empty.db'}")
+        patch.setenv("MLFLOW_TRACKING_URI", new_store(folder / "empty.db"))
         metrics = evaluate.run(
             model=make_model(folder / "model"),
             test=folder / "test.npz",

@@ -23,7 +23,7 @@ WANTED = {"num_classes": 10, "nondigits_until": 1, "nondigits_late": 0}
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(forkserver: None, tmp_path: Path) -> Project:
     return make_project(tmp_path, num_train=40, num_val=10)
 
 

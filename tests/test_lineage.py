@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from digits.commands import main
-from training_fixtures import mlflow_client
+from stores import mlflow_client, new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -25,7 +25,7 @@ TAGS = {
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Three trainings, two of them on the same data and one of those registered; its run's id."""
     folder = tmp_path_factory.mktemp("lineage")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = new_store(folder / "mlflow.db")
     client = mlflow_client(uri)
     experiment = client.create_experiment("digits", (folder / "files").as_uri())
     client.create_registered_model("digits")

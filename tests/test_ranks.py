@@ -16,6 +16,7 @@ from safetensors.numpy import load, save
 from digits import configuration
 from digits.learning import ranks
 from digits.training import read_data_facts
+from stores import mlflow_client
 from training_fixtures import (
     TINY,
     Project,
@@ -24,7 +25,6 @@ from training_fixtures import (
     forked,
     interrupted_run,
     make_project,
-    mlflow_client,
     status_of_latest,
     steps,
     stored_run,

@@ -7,6 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from digits.runs import recording, registry, tracking
 from serving_fixtures import write_bundle
+from stores import new_store
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -19,7 +20,7 @@ pytestmark = [
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "mlflow.db"))
     return tracking.client()
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from digits.commands import main
 from digits.runs import listing
-from training_fixtures import mlflow_client
+from stores import mlflow_client, new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 # Name, parameters, validation and test accuracy; the last one failed before it had any.
@@ -24,7 +24,7 @@ TRAININGS = [
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = new_store(folder / "mlflow.db")
     client = mlflow_client(uri)
     experiment = client.create_experiment("digits", folder.as_uri())
     client.create_run(experiment, run_name="a sweep")  # has no model of its own
@@ -154,7 +154,7 @@ def test_the_benchmark_of_listing_fills_a_store_and_asks_it(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "bench")
     monkeypatch.setattr(bench, "REPEATS", 1)
     monkeypatch.setattr(bench, "command_s", lambda: 1.0)
-    found = bench.run(f"sqlite:///{tmp_path}/mlflow.db", num_runs=4)
+    found = bench.run(new_store(tmp_path / "mlflow.db"), num_runs=4)
     assert found["num_runs"] == 4
     assert all(seconds > 0 for seconds in found["seconds"].values())
     assert len(listing.search()) == 4

@@ -16,7 +16,8 @@ from digits.runs import sweeps
 from digits.runs.tracking import GivenUp
 from digits.sweeping import search
 from digits.sweeping.job import Job
-from training_fixtures import TINY, Project, mlflow_client
+from stores import mlflow_client, new_store
+from training_fixtures import TINY, Project
 
 SEARCHED = [part for part in TINY if not part.startswith("training.epochs=")]
 LR = "optimizer.lr=tag(log,interval(0.001,0.05))"
@@ -153,7 +154,7 @@ def test_processes_that_name_one_study_work_on_it_together(
     project: Project, tmp_path: Path, postgres: str
 ) -> None:
     """Two that start at once, and one that comes later and asks for more."""
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    uri = new_store(tmp_path / "runs.db")
 
     def start(num_trials: int) -> Any:
         return project.train(
@@ -193,7 +194,7 @@ def test_processes_that_name_one_study_work_on_it_together(
 def test_a_search_of_two_objectives_marks_all_that_no_other_beats(
     project: Project, tmp_path: Path
 ) -> None:
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    uri = new_store(tmp_path / "runs.db")
     training = project.train(
         "-m",
         "hydra/sweeper=optuna",
@@ -229,7 +230,7 @@ def test_a_database_that_cannot_be_used_is_said_in_one_line(
 ) -> None:
     training = project.train(
         *("-m", "hydra/sweeper=optuna", *SEARCHED, LR),
-        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'runs.db'}",
+        MLFLOW_TRACKING_URI=new_store(tmp_path / "runs.db"),
         OPTUNA_STORAGE="postgresql://digits:secret@127.0.0.1:1/studies",
     )
     assert training.ended() == 2, training.said()

@@ -8,6 +8,7 @@ import pytest
 
 from digits import selection
 from digits.selection import Candidate, choose
+from stores import new_store
 
 
 def candidate(
@@ -96,7 +97,7 @@ def test_a_single_candidate_is_chosen_and_called_so() -> None:
 def test_only_listed_candidates_and_no_report_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'empty.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "empty.db"))
     monkeypatch.chdir(tmp_path)
     models, out = tmp_path / "models", tmp_path / "reports" / "selected.json"
     # On test images, the other way round; and the one that nobody asked for beats both.

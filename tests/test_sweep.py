@@ -11,7 +11,8 @@ import pytest
 from digits.runs import sweeps
 from digits.sweeping import plots
 from digits.sweeping.groups import Group, best, group, summary
-from training_fixtures import TINY, Project, Training, checkpoints, mlflow_client
+from stores import mlflow_client, new_store
+from training_fixtures import TINY, Project, Training, checkpoints
 
 SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 
@@ -92,7 +93,7 @@ def test_what_mattered_is_drawn_where_there_is_something_to_see() -> None:
 @pytest.fixture(scope="module")
 def swept(project: Project) -> tuple[Any, Any, list[Any], str]:
     """A sweep over folds of which one cannot work: client, parent run, children, what it said."""
-    uri = f"sqlite:///{project.folder / 'sweep.db'}"
+    uri = new_store(project.folder / "sweep.db")
     training = project.train(
         "-m", *SWEPT, "training.epochs=1", "fold=0,1,7", MLFLOW_TRACKING_URI=uri
     )
@@ -146,7 +147,7 @@ def sweep(project: Project, uri: str, *, epochs: int) -> Training:
 def test_a_sweep_that_was_killed_goes_on_with_what_is_missing(
     project: Project, tmp_path: Path
 ) -> None:
-    uri = f"sqlite:///{tmp_path / 'sweep.db'}"
+    uri = new_store(tmp_path / "sweep.db")
     first = sweep(project, uri, epochs=30)
     first.reached("trained in").reached("epoch 5/30")  # within the second training
     while first.stdout.read_text().count("epoch 5/30") < 2:
@@ -185,7 +186,7 @@ def test_what_failed_is_tried_again_and_the_rest_is_not(
 
 
 def test_a_sweep_that_runs_already_is_not_begun_twice(project: Project, tmp_path: Path) -> None:
-    uri, before = f"sqlite:///{tmp_path / 'sweep.db'}", checkpoints(project)
+    uri, before = new_store(tmp_path / "sweep.db"), checkpoints(project)
     first = sweep(project, uri, epochs=500)
     first.reached("epoch 2/500")
     second = sweep(project, uri, epochs=500)
@@ -202,7 +203,7 @@ def test_a_sweep_that_runs_already_is_not_begun_twice(project: Project, tmp_path
 def test_a_folder_that_is_named_is_no_reason_to_leave_out_a_training(
     project: Project, tmp_path: Path
 ) -> None:
-    uri = f"sqlite:///{tmp_path / 'sweep.db'}"
+    uri = new_store(tmp_path / "sweep.db")
     words = ("-m", *SWEPT, "training.epochs=1", "seed=1", "hydra.sweep.dir=named")
     for _ in range(2):  # what conf/ says may have changed in between
         training = project.train(*words, MLFLOW_TRACKING_URI=uri)

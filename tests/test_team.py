@@ -24,7 +24,8 @@ from digits.runs import finding, registry
 from drawn import drawn_set
 from mlflow_server import Server, free_port, until_it_answers
 from postgres_fixtures import programs
-from training_fixtures import ROOT, TINY, Project, make_project, mlflow_client
+from stores import mlflow_client
+from training_fixtures import ROOT, TINY, Project, make_project
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.

@@ -17,7 +17,8 @@ from digits.reading.predictor import Predictor
 from digits.runs import interrupts, lineage, reachable, tracking
 from digits.runs.labels import run_name
 from drawn import drawn_set
-from training_fixtures import TINY, Project, forked, mlflow_client
+from stores import mlflow_client
+from training_fixtures import TINY, Project, forked
 
 EPOCH_METRICS = ("train_loss", "val_loss", "val_accuracy", "learning_rate", "images_per_s")
 

@@ -18,6 +18,7 @@ from digits.commands import main
 from digits.runs import recording, registry, tracking, unsent
 from drawn import drawn_set
 from serving_fixtures import write_bundle
+from stores import new_store
 from training_fixtures import forked
 
 pytestmark = [
@@ -35,7 +36,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a store that is there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    address = new_store(tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     return address
 
@@ -135,7 +136,7 @@ def test_what_was_sent_already_is_not_there_twice(lost: str) -> None:
     expect_whole(once)
 
 
-def test_sending_may_be_killed_at_any_time_and_begun_again(lost: str) -> None:
+def test_sending_may_be_killed_at_any_time_and_begun_again(forkserver: None, lost: str) -> None:
     for seen in ("bundle", "samples.png"):
         process = forked.Process(target=unsent.send, args=(lost,))
         process.start()
@@ -174,7 +175,7 @@ def test_a_store_that_is_away_or_another_is_told_of_and_all_is_kept(
         f"Error: the MLflow store {NOWHERE} cannot be used: [Errno 111] Connection refused; "
         "start it, or set MLFLOW_TRACKING_URI to another; all is kept\n",
     )
-    other = f"sqlite:///{tmp_path / 'other.db'}"
+    other = new_store(tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
     assert sync() == (
         2,

@@ -6,21 +6,22 @@ training is forked from it: the real `main`, with its own signals, limits, outpu
 
 import hashlib
 import json
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import resource
 import shutil
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from drawn import drawn_set
+from stores import mlflow_client, new_store
 
 ROOT = Path(__file__).parent.parent
 PRELOADED = [
@@ -34,6 +35,7 @@ PRELOADED = [
     "onnxscript.evaluator",
     "torch.export._trace",
     "torch.onnx._internal.exporter._compat",
+    "warm",
 ]
 # Small enough to take a second, with batch statistics and augmentation as the real one.
 TINY = (
@@ -46,6 +48,13 @@ TINY = (
 PATIENCE_S = 120
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(PRELOADED)
+
+
+def begin_loading() -> None:
+    """Start the process that trainings are forked from, unless it is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where `warm` is
+        multiprocessing.forkserver.ensure_running()
 
 
 @dataclass
@@ -122,16 +131,6 @@ class Project:
         return f"sqlite:///{self.folder}/mlflow.db"
 
 
-def mlflow_client(tracking_uri: str) -> Any:
-    """MLflow's own client, to see what was logged."""
-    with warnings.catch_warnings():
-        # MLflow's modules warn while they are imported, of what they use of other packages.
-        warnings.simplefilter("ignore")
-        from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
-        from mlflow.tracking import MlflowClient
-    return MlflowClient(tracking_uri)
-
-
 def make_project(folder: Path, *, num_train: int = 640, num_val: int = 100) -> Project:
     shutil.copytree(ROOT / "conf", folder / "conf")
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
@@ -166,6 +165,7 @@ def make_project(folder: Path, *, num_train: int = 640, num_val: int = 100) -> P
         "std": 0.31,
     }
     (prepared / "data.json").write_text(json.dumps(facts))
+    new_store(folder / "mlflow.db")
     return Project(folder)
 
 
