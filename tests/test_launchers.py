@@ -11,7 +11,7 @@ import pytest
 
 from digits.runs import sweeps
 from stores import mlflow_client, new_store
-from training_fixtures import TINY, Project
+from training_fixtures import ROOT, TINY, Project, make_project
 
 SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 LAUNCHERS = {
@@ -33,26 +33,34 @@ cluster.shutdown()
 
 
 def sweep(
-    words: tuple[str, ...], project: Project, folder: Path, **env: str
-) -> tuple[Any, list[Any]]:
-    """Sweep with a training that cannot work, which is told of: the sweep's run, its trainings'."""
+    words: tuple[str, ...], folder: Path, **env: str
+) -> tuple[subprocess.CompletedProcess[str], Any, list[Any]]:
+    """Sweep in a project of its own: how it ended, its own run in MLflow, its trainings'."""
+    project = make_project(folder / "project")
     uri = new_store(folder / "runs.db")
-    ran = project.train("-m", *words, *SWEPT, "training.epochs=1", MLFLOW_TRACKING_URI=uri, **env)
-    assert ran.ended() == 1, ran.said()
-    last = ran.stderr.read_text().splitlines()[-1]
-    assert last == "train: 1 of the sweep's trainings failed, see above", ran.said()
+    here = {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "digits.train", "-m", *words, *SWEPT, "training.epochs=1"],
+        cwd=project.folder,
+        env={**os.environ, **here, **env},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     client = mlflow_client(uri)
     runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     (parent,) = [run for run in runs if sweeps.PARENT not in run.data.tags]
-    return parent, [run for run in runs if run is not parent]
+    return ran, parent, [run for run in runs if run is not parent]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_trainings_in_other_processes_are_one_sweep(
-    launcher: str, project: Project, tmp_path: Path
-) -> None:
+def test_trainings_in_other_processes_are_one_sweep(launcher: str, tmp_path: Path) -> None:
     words = (f"hydra/launcher={launcher}", *LAUNCHERS[launcher], "fold=0,7")
-    parent, children = sweep(words, project, tmp_path)
+    ran, parent, children = sweep(words, tmp_path)
+    # One of them cannot work, and is told of as it would be here.
+    assert ran.returncode == 1, ran.stderr
+    last = ran.stderr.splitlines()[-1]
+    assert last == "train: 1 of the sweep's trainings failed, see above", ran.stderr + ran.stdout
     (child,) = children
     assert child.data.tags[sweeps.PARENT] == parent.info.run_id
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
@@ -76,11 +84,14 @@ def cluster() -> Iterator[str]:
 
 
 def test_trainings_on_two_nodes_of_a_ray_cluster_are_one_sweep(
-    cluster: str, project: Project, tmp_path: Path
+    cluster: str, tmp_path: Path
 ) -> None:
-    parent, children = sweep(
-        ("hydra/launcher=ray", "fold=0,1,7"), project, tmp_path, RAY_ADDRESS=cluster
+    ran, parent, children = sweep(
+        ("hydra/launcher=ray", "fold=0,1,7"), tmp_path, RAY_ADDRESS=cluster
     )
+    assert ran.returncode == 1, ran.stderr
+    last = ran.stderr.splitlines()[-1]
+    assert last == "train: 1 of the sweep's trainings failed, see above", ran.stderr + ran.stdout
     assert [run.data.tags[sweeps.PARENT] for run in children] == [parent.info.run_id] * 2
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert parent.data.metrics["num_failed"] == 1
