@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from digits.reporting import figures
 from digits.runs import sweeps
 from digits.sweeping import plots
 from digits.sweeping.groups import Group, best, group, summary
@@ -44,6 +45,10 @@ def test_trainings_that_differ_in_seed_or_fold_alone_are_one_group() -> None:
         ("model=mlp", (0.9, 0.8)),
     ]
     assert str(groups[0]) == "97.00% ± 1.41 (n = 2)"
+    wide = group([child(f"model=cnn training.epochs=9 seed={seed}", 0.9) for seed in (1, 2)])
+    assert [each.name for each in wide] == ["model=cnn training.epochs=9"]
+    rates = group([child(f"model=cnn optimizer.lr={rate}", 0.9 - rate) for rate in (0.1, 0.2)])
+    assert [each.name for each in rates] == ["optimizer.lr=0.1", "optimizer.lr=0.2"]
     one = Group(name="a", run_ids=("r",), accuracies=(0.5,), num_parameters=None)
     assert str(one) == "50.00% (n = 1)"
 
@@ -73,6 +78,12 @@ def test_where_size_counts_too_the_best_are_those_that_no_smaller_one_reaches() 
     )
     assert [each.name for each in best(groups)] == ["model=a"]
     assert [each.name for each in best(groups, small_too=True)] == ["model=a", "model=c"]
+
+
+def test_a_long_name_leaves_room_for_the_picture() -> None:
+    figure = figures.box_plot({"x" * 500: [0.9, 0.95]})
+    figure.canvas.draw()  # matplotlib warns where nothing is left
+    assert figure.axes[0].get_window_extent().width > 200  # pixels, of 900
 
 
 def test_what_mattered_is_drawn_where_there_is_something_to_see() -> None:

@@ -120,7 +120,9 @@ def test_tags_say_where_the_run_comes_from(trained: Project, run: Any) -> None:
     facts = json.loads((trained.folder / "data/mnist/prepared/data.json").read_text())
     tags = run.data.tags
     assert tags["data_digest"] == facts["digest"]
-    assert (tags["dataset"], tags["fallback"], tags["model"]) == ("drawn", "false", "cnn")
+    assert (tags["dataset"], tags["fallback"], tags["model"]) == ("drawn", "true", "cnn")
+    known = json.loads(trained.bundle("trained")["model.json"])["lineage"]
+    assert (known["dataset"], known["fallback"]) == ("drawn", True)
     assert tags["version.torch"] == lineage.package_versions()["torch"]
     # Commit and DVC's hashes are those of a checkout: test_pipeline.py looks at them.
 

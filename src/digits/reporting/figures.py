@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+LONGEST_LABEL = 70  # characters; beside a longer one nothing is left of the picture
 RIGHT, FRAME = "0.93", "0.8"  # greys: the diagonal of a confusion matrix, an image's edge
 
 
@@ -64,9 +65,10 @@ def confusion(counts_KK: NDArray[np.int64], classes: Sequence[object], *, title:
 def box_plot(accuracies: dict[str, Sequence[float]]) -> Figure:
     """Accuracies by group, each training a dot; the first group on top."""
     names = list(accuracies)[::-1]
+    shown = [name if len(name) <= LONGEST_LABEL else f"{name[:LONGEST_LABEL]}…" for name in names]
     figure = Figure(figsize=(9, 1.4 + 0.42 * len(names)), layout="constrained")
     axes = figure.subplots()
-    axes.boxplot([accuracies[name] for name in names], orientation="horizontal", tick_labels=names)
+    axes.boxplot([accuracies[name] for name in names], orientation="horizontal", tick_labels=shown)
     for row, name in enumerate(names, start=1):
         axes.plot(accuracies[name], [row] * len(accuracies[name]), "o", color="C0", alpha=0.6)
     axes.set(title="Validation accuracy")

@@ -38,11 +38,19 @@ class Group:
 
 
 def group(children: Sequence[Child]) -> list[Group]:
-    """The groups of the trainings that finished, the best mean first, then the smallest."""
+    """The groups of the trainings that finished, the best mean first, then the smallest.
+
+    A group is named by what not all trainings were asked for, where there is such a thing.
+    """
+    asked = [
+        {part for part in child.overrides if not part.startswith(REPEATS)} for child in children
+    ]
+    shared = set.intersection(*asked) if asked else set()
     reached: dict[str, list[Child]] = {}
     for child in children:
         if child.val_accuracy is not None:
-            varied = [part for part in child.overrides if not part.startswith(REPEATS)]
+            own = [part for part in child.overrides if not part.startswith(REPEATS)]
+            varied = [part for part in own if part not in shared] or own
             reached.setdefault(" ".join(varied) or "all", []).append(child)
     groups = [
         Group(
