@@ -106,6 +106,13 @@ def test_one_command_runs_everything(story: Story) -> None:
     assert lineage["data_digest"] == report["digest"]
 
 
+def test_what_the_libraries_would_say_of_themselves_is_not_shown(story: Story) -> None:
+    said = story.first.output.splitlines()
+    assert len([line for line in said if line.startswith("cnn epoch ")]) == 2
+    stray = re.compile("warning|deprecat|^\\d{4}[-/]|INFO|Traceback", re.IGNORECASE)
+    assert [line for line in said if stray.search(line)] == []
+
+
 def test_without_a_mirror_a_stand_in_is_used_and_said(story: Story) -> None:
     offline = story.offline
     assert offline.away.ran == {"fetch", "prepare"}

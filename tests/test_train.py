@@ -20,26 +20,19 @@ from training_fixtures import (
 )
 
 
-def test_a_training_from_a_cold_start_says_a_line_an_epoch_and_one_at_the_end(
-    project: Project,
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "digits.train", *TINY, "training.epochs=2", "out=cold"],
-        cwd=project.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr.splitlines() == [
+def test_a_training_says_a_line_an_epoch_and_one_at_the_end(project: Project) -> None:
+    training = project.train(*TINY, "training.epochs=2", "out=said")
+    assert training.ended() == 0, training.said()
+    assert training.complaint() == (
         "cnn: only 80 steps of training, which is too few to learn much; give it more by "
         "training.epochs or a smaller training.batch_size"
-    ]
-    opening, first, second, result = done.stdout.splitlines()
+    )
+    opening, first, second, result = training.stdout.read_text().splitlines()
     assert opening.startswith("cnn: 2,203 parameters, 640 images, 2 epochs of 40 steps on cpu ")
     assert first.startswith("cnn epoch 1/2  loss ")
     assert second.startswith("cnn epoch 2/2  loss ")
     assert result.startswith("cnn: 2,203 parameters, validation ")
-    assert project.run_id("cold") in result
+    assert project.run_id("said") in result
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(trained: Project) -> None:
