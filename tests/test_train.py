@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from stores import mlflow_client
 from training_fixtures import (
     TINY,
     Project,
     Training,
     checkpoints,
     interrupted_run,
-    mlflow_client,
     steps,
     stored_run,
 )

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from mlflow_server import Server
+from stores import mlflow_client
 from training_fixtures import (
     TINY,
     Project,
     checkpoints,
     interrupted_run,
-    mlflow_client,
     status_of_latest,
     steps,
     stored_run,
