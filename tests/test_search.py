@@ -41,6 +41,7 @@ def hydra(folder: Path, **more: Any) -> DictConfig:
             "sweeper": sweeper,
             "overrides": {"task": ["optimizer.lr=0.01"]},
             "job": {"num": 0},
+            "runtime": {"output_dir": str(folder / "job")},
         }
     )
 
