@@ -11,8 +11,8 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from digits.runs import sweeps
-from digits.sweeping import place, plots
+from digits.runs import sweeps, unsent
+from digits.sweeping import callback, place, plots
 from digits.sweeping.groups import Group, best, group, summary
 from digits.sweeping.job import Job
 from stores import mlflow_client, new_store
@@ -153,6 +153,54 @@ def test_a_training_that_writes_elsewhere_is_never_done_and_fails_as_the_others(
     assert place.failures(sweep) == ["train: no luck\n"]
     elsewhere.began()
     assert place.failures(sweep) == []
+
+
+def kept_training(store: Any, parent: str, accuracy: float, *, tag: str = "a") -> str:
+    """A training of a sweep of which MLflow has missed all but its beginning."""
+    run_id: str = store.create_run("0", tags=sweeps.child_tags(parent, ["seed=1"])).info.run_id
+    unsent.keep(run_id, "set_tag", key=tag, value="1")
+    unsent.keep(run_id, "log_metrics", metrics={sweeps.SCORE: accuracy}, step=1, at_ms=1_000)
+    unsent.keep(run_id, "end", status="FINISHED", at_ms=1_000)
+    return run_id
+
+
+def summed_up(store: Any, parent: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The figures of a sweep at its end."""
+    config = {"hydra": {"sweep": {"dir": "sweep"}, "sweeper": {}}}
+    monkeypatch.setattr(callback, "_open", [parent])
+    monkeypatch.setattr(callback, "_failed", [])
+    callback.SweepRun().on_multirun_end(OmegaConf.create(config))
+    metrics: dict[str, float] = store.get_run(parent).data.metrics
+    return metrics
+
+
+def test_a_sweep_sums_up_what_mlflow_had_missed_of_its_trainings(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent = sweeps.start(name="sweep", again=None)
+    for accuracy in (0.5, 0.75):
+        kept_training(store, parent, accuracy)
+    metrics = summed_up(store, parent, monkeypatch)
+    assert metrics["best/val_accuracy_mean"] == 0.625
+    assert unsent.runs() == []
+    known = place.read(Path("sweep"))
+    assert known is not None
+    assert known.finished
+
+
+def test_a_sweep_is_not_over_while_something_of_it_cannot_be_sent(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent = sweeps.start(name="sweep", again=None)
+    kept_training(store, parent, 0.5)
+    refused = kept_training(store, parent, 0.75, tag="longer than MLflow takes" * 50)
+    assert summed_up(store, parent, monkeypatch)["best/val_accuracy_mean"] == 0.5
+    assert unsent.runs() == [refused]
+    known = place.read(Path("sweep"))
+    assert known is not None
+    assert not known.finished
 
 
 @pytest.fixture(scope="module")
