@@ -1,7 +1,6 @@
 """A training as a part of a sweep: whether it is done already, and what it tells a search."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +68,8 @@ class Job:
 
     def value(self, result: dict[str, Any]) -> float | tuple[float, ...]:
         """What a sweeper is told: the accuracy on the validation images, or each objective."""
-        reached = {
-            "val_accuracy": float(result["validation"]["accuracy"]),
-            "num_parameters": float(result["num_parameters"]),
-            "train_s": float(result["train_s"]),
-        }
         wanted = [*(self._hydra.sweeper.get("objectives") or ["val_accuracy"])]
-        values = tuple(reached.get(name, math.nan) for name in wanted)
+        values = tuple(search.OBJECTIVES[name](result) for name in wanted)
         return values[0] if len(values) == 1 else values
 
 
