@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from digits.runs import sweeps
+from digits.sweeping.cluster import OnRay
 from stores import mlflow_client, new_store
 from training_fixtures import ROOT, TINY, Project, make_project
 
@@ -99,6 +101,30 @@ def test_trainings_on_two_nodes_of_a_ray_cluster_are_one_sweep(
     first, second = (run.info for run in children)
     assert first.start_time < second.end_time
     assert second.start_time < first.end_time
+
+
+def test_a_node_of_ray_that_does_not_see_the_project_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    missing = FileNotFoundError(2, "No such file or directory", str(tmp_path))
+    lost = ray.exceptions.RayTaskError(
+        "_train", "\x1b[36mray::_train()", missing, "_train", 7, "::1"
+    )
+
+    def get(_: Any) -> None:
+        raise lost.as_instanceof_cause()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "remote", lambda **_: lambda function: function)
+    monkeypatch.setattr(ray, "get", get)
+    with pytest.raises(ValueError, match="begin a training") as error:
+        OnRay(address=None, num_cpus=1, num_gpus=0).launch([], initial_job_idx=0)
+    assert str(error.value) == (
+        "a node of Ray cannot begin a training: FileNotFoundError: [Errno 2] No such file or "
+        f"directory: '{tmp_path}'; each needs the project at {tmp_path}, and `ray start` in the "
+        "project's environment"
+    )
 
 
 def test_a_ray_cluster_that_is_not_there_is_said_in_one_line(project: Project) -> None:

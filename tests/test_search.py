@@ -41,6 +41,7 @@ def hydra(folder: Path, **more: Any) -> DictConfig:
             "sweeper": sweeper,
             "overrides": {"task": ["optimizer.lr=0.01"]},
             "job": {"num": 0},
+            "runtime": {"output_dir": str(folder / "job")},
         }
     )
 
@@ -115,6 +116,47 @@ def test_a_sweeper_is_told_each_objective(tmp_path: Path) -> None:
     job = Job(config, out=tmp_path / "job")
     assert job.value(result) == (0.9, 1234.0)
     job.epoch({"epoch": 9.0, "val_accuracy": 0.0})  # of two objectives none is pruned
+
+
+def test_an_objective_that_nobody_knows_is_named_with_what_was_probably_meant(
+    tmp_path: Path,
+) -> None:
+    more = {"val_accuracy": "maximize", "parameters": "minimize"}
+    sweeper: Any = search.Search(
+        storage="", study=None, num_trials=1, num_at_once=1, objectives=more, prune=True, seed=1
+    )
+    sweeper._config = OmegaConf.create({"hydra": hydra(tmp_path, objectives=more)})
+    with pytest.raises(
+        ValueError, match=r"^hydra.sweeper.objectives.parameters is no objective; "
+    ) as e:
+        sweeper.sweep([LR])
+    assert str(e.value).endswith("; there is num_parameters")
+
+
+def test_an_error_that_nobody_foresaw_ends_its_training_alone(
+    project: Project, tmp_path: Path
+) -> None:
+    facts = tmp_path / "prepared" / "data.json"
+    write_json(facts, {"name": "without a digest"})
+    uri = new_store(tmp_path / "runs.db")
+    training = project.train(
+        *("-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=2", *SEARCHED, LR),
+        f"prepared={facts.parent}",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        MLFLOW_TRACKING_URI=uri,
+        OPTUNA_STORAGE=f"sqlite:///{tmp_path / 'optuna.db'}",
+    )
+    assert training.ended() == 1, training.said()
+    said = training.stderr.read_text().splitlines()
+    assert said.count("train: KeyError: 'digest'") == said.count("KeyError: 'digest'") == 2
+    assert said.count("Traceback (most recent call last):") == 2
+    assert said[-1] == "train: 2 of the sweep's trainings failed, see above"
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    counted = [one.state for one in study.trials if search._counts(one)]
+    assert counted == [TrialState.FAIL] * 2
+    client = mlflow_client(uri)
+    (parent,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert (parent.info.status, parent.data.metrics["num_failed"]) == ("FAILED", 2)
 
 
 def test_trials_of_a_process_that_was_killed_are_given_back(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import boto3
 import numpy as np
 import psycopg
 import pytest
+import requests
 import yaml
 from click.testing import CliRunner
 from packaging.requirements import Requirement
@@ -72,6 +73,17 @@ def test_every_image_is_pinned_and_what_keeps_running_is_watched(compose: dict[s
             assert port.startswith("${ADDRESS}:")
 
 
+def test_what_one_leaves_out_for_an_s3_of_ones_own_is_all_that_waits_for_it(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    without = {"s3", "buckets"}
+    waiting = {name for name in services if without & services[name].get("depends_on", {}).keys()}
+    text = (ROOT / "docs/operations.md").read_text()
+    (told,) = re.findall(r"leave out the services (.+?) the lines that wait", text, re.DOTALL)
+    assert {*re.findall(r"`(\w+)`", told)} == without | waiting
+
+
 def test_pg_dump_is_of_the_version_of_the_database(compose: dict[str, Any]) -> None:
     (client,) = re.findall(r"postgresql-client-(\d+)", (DEPLOY / "Dockerfile").read_text())
     assert compose["services"]["postgres"]["image"].startswith(f"postgres:{client}.")
@@ -111,7 +123,9 @@ def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server_settings(compose: dict[str, Any], postgres: str, bucket_server: str) -> dict[str, str]:
     """The environment of the compose file's server, with this machine's addresses in it."""
-    chosen = {"POSTGRES_PASSWORD": "pw", "S3_USER": "digits", "S3_PASSWORD": "secret"}
+    example = (DEPLOY / ".env.example").read_text()
+    chosen = dict(re.findall(r"^(MLFLOW_\w+)=(.+)$", example, re.MULTILINE))
+    chosen |= {"POSTGRES_PASSWORD": "pw", "S3_USER": "digits", "S3_PASSWORD": "secret"}
     written: dict[str, str] = compose["services"]["mlflow"]["environment"]
     environ = {
         key: VARIABLE.sub(lambda found: chosen.get(found[1], ""), value)
@@ -195,6 +209,27 @@ def team(
         )
     assert verdict["promoted"]
     return project, str(selected["run_id"])
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("mlflow.example.org:5000", "http://mlflow.example.org:5000", 200),
+        ("mlflow.example.org", "https://mlflow.example.org", 200),  # through a proxy
+        ("mlflow.example.org:5000", "http://stranger.example.org", 403),
+        ("stranger.example.org", "http://mlflow.example.org:5000", 403),
+    ],
+)
+def test_the_pages_work_under_the_names_of_the_example_and_no_others(
+    host: str, origin: str, status: int, server: Server
+) -> None:
+    server.wait()
+    asked = requests.post(
+        f"{server.uri}/ajax-api/2.0/mlflow/experiments/search",
+        json={"max_results": 1},
+        headers={"Host": host, "Origin": origin},
+    )
+    assert asked.status_code == status, asked.text
 
 
 def test_another_machine_reads_with_the_champion_that_the_team_has(

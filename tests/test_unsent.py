@@ -200,6 +200,32 @@ def test_a_store_that_is_back_before_the_end_is_sent_all_at_once(
     assert (found.info.status, found.data.metrics["val_accuracy"]) == ("FINISHED", 0.75)
 
 
+def test_a_store_that_is_back_but_another_is_not_said_to_be_back(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with recording.run(name="tiny", tags={}) as run:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+        run.log_metrics({"val_accuracy": 0.75}, step=1)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "other.db"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "going on without it" in line
+    assert unsent.runs() == [run.run_id]
+
+
+def test_a_run_that_cannot_be_sent_does_not_keep_the_others(store: str) -> None:
+    client = tracking.client()
+    refused, sent = (client.create_run("0").info.run_id for _ in range(2))
+    unsent.keep(refused, "set_tag", key="k" * 1_000, value="longer than MLflow takes")
+    unsent.keep(sent, "end", status="FINISHED", at_ms=1_000)
+    status, said = sync()
+    assert status == 2
+    first, second = said.splitlines()
+    assert first == f"run {sent}: sent how it ended; it is FINISHED"
+    assert second.startswith(f"Error: run {refused} cannot be sent and is kept: ")
+    assert "exceeds the maximum length" in second
+    assert unsent.runs() == [refused]
+
+
 def test_the_stages_after_a_training_cope_without_its_store_and_select_sends_what_is_kept(
     lost: str, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

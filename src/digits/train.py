@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,6 +37,8 @@ configuration.register_resolvers()  # here too, for a job in another process
 
 # No space left, over the quota, over the largest file allowed.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a person can mend, told of in a sentence; a traceback would say no more.
+FORESEEN = (ValueError, OSError, TrackingError, HydraException)
 # For Hydra, in a process that only follows another: no folder and no log of its own.
 TRACELESS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 
@@ -78,10 +81,16 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
     except GivenUp as given_up:
         print(f"{config.model.name}: {given_up}", flush=True)
         return None
-    except (ValueError, OSError, TrackingError, HydraException) as error:
-        sentence = f"train: {_sentence(error)}"
+    except Exception as error:
+        foreseen = isinstance(error, FORESEEN)
+        if not (foreseen or part.swept):
+            raise
+        kind = "" if foreseen else f"{type(error).__name__}: "
+        sentence = f"train: {kind}{_sentence(error)}"
         if not part.swept:
             raise SystemExit(sentence) from error
+        if not foreseen:
+            traceback.print_exc()
         print(sentence, file=sys.stderr, flush=True)
         part.failed(sentence)
         return float("nan")

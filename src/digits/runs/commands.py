@@ -145,23 +145,39 @@ def sync() -> None:
     if not kept:
         click.echo("nothing is kept in unsent/: MLflow has it all", err=True)
         return
-    unknown = []
+    unknown: list[str] = []
+    refused: list[str] = []
+    much = "all"
     try:
         tracking.check_reachable()
         for run_id in kept:
-            sent = unsent.send(run_id)
+            try:
+                sent = unsent.send(run_id)
+            except (tracking.TrackingError, OSError) as error:
+                tracking.check_reachable()  # a store that is gone by now would refuse each
+                refused.append(f"run {run_id} cannot be sent and is kept: {_reason(error)}")
+                continue
             if sent:
                 click.echo(str(sent))
+                much = "the rest"
             elif unsent.holds(run_id):
                 unknown.append(run_id)
     except tracking.TrackingError as error:
-        raise Mistake(f"{error}; all is kept") from None
+        raise Mistake(f"{error}; {much} is kept") from None
     if unknown:
         store = tracking.without_password(tracking.tracking_uri())
-        raise Mistake(
+        refused.append(
             f"{store} has no run {', '.join(unknown)}; set MLFLOW_TRACKING_URI to the store that "
             f"has, or remove {unsent.FOLDER}/RUN"
         )
+    if refused:
+        raise Mistake("; ".join(refused))
+
+
+def _reason(error: Exception) -> str:
+    """What a store refuses something for, in a line; it answers, so its address says nothing."""
+    cause = error.__cause__ or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
 def _written(path: Path, write: Callable[[], None]) -> None:

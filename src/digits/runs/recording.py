@@ -109,7 +109,8 @@ class Run:
             with contextlib.suppress(TrackingError):
                 tracking.check_reachable()
                 sent = unsent.send(self.run_id)
-                print(f"the MLflow store is back; {sent}", file=sys.stderr, flush=True)
+                if sent:
+                    print(f"the MLflow store is back; {sent}", file=sys.stderr, flush=True)
 
     def lose(self, error: TrackingError) -> None:
         """Go on without the store, and say so."""

@@ -98,9 +98,20 @@ def mark_best(
 
 
 def end(run_id: str, status: str) -> None:
-    """Close a parent run as FINISHED, FAILED or KILLED."""
+    """Close a run as FINISHED, FAILED or KILLED."""
     with tracking.talking_to_server():
         tracking.client().set_terminated(run_id, status)
+
+
+def finish(run_id: str) -> bool:
+    """Close a training as FINISHED where it is not yet; False where the store has no such run."""
+    if not tracking.exists(run_id):
+        return False
+    with tracking.talking_to_server():
+        state = tracking.client().get_run(run_id).info.status
+    if state != "FINISHED":
+        end(run_id, "FINISHED")
+    return True
 
 
 def end_children(run_id: str, status: str) -> None:

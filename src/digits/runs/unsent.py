@@ -39,7 +39,8 @@ class Sent:
 
     def __str__(self) -> str:
         what = ", ".join(f"{num} {kind}" for kind, num in self.num.items() if kind != "state")
-        return f"run {self.run_id}: sent {what}{f'; it is {self.state}' if self.state else ''}"
+        state = f"; it is {self.state}" if self.state else ""
+        return f"run {self.run_id}: sent {what or 'how it ended'}{state}"
 
 
 def keep(run_id: str, call: str, **arguments: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from digits.runs import sweeps, tracking
+from digits.runs import sweeps, tracking, unsent
 from digits.sweeping import place, search
 from digits.sweeping.groups import MOST_LISTED, best, group, summary
 
@@ -41,7 +41,7 @@ class SweepRun(Callback):
         if not _open:
             return
         run_id = _open[0]
-        children = sweeps.children(run_id)
+        children = _children(run_id)
         groups = group(children)
         winners = best(groups, small_too="num_parameters" in search.objectives(config))
         num_given_up = sum(child.given_up for child in children)
@@ -63,7 +63,8 @@ class SweepRun(Callback):
             run_ids=[one for each in winners for one in each.run_ids],
         )
         _close("FINISHED" if groups else "FAILED")
-        place.note(folder, finished=num_failed == 0)
+        missed = any(unsent.holds(child.run_id) for child in children)
+        place.note(folder, finished=num_failed == 0 and not missed)
         print(f"\n{text}\nrun {run_id}", flush=True)
 
 
@@ -78,6 +79,16 @@ def close_what_was_stopped() -> None:
         with contextlib.suppress(tracking.TrackingError):
             sweeps.end_children(_open[0], "KILLED")
             _close("KILLED")
+
+
+def _children(run_id: str) -> list[sweeps.Child]:
+    """A sweep's trainings, once MLflow has been sent what it missed of them: how they ended."""
+    children = sweeps.children(run_id)
+    kept = [child.run_id for child in children if unsent.holds(child.run_id)]
+    for each in kept:
+        with contextlib.suppress(tracking.TrackingError, OSError):  # `digits sync` says why
+            unsent.send(each)
+    return sweeps.children(run_id) if kept else children
 
 
 def _close(status: str) -> None:

@@ -53,6 +53,11 @@ class OnRay(Launcher):
         ]
         try:
             done: list[JobReturn] = ray.get(tasks)
+        except ray.exceptions.RayTaskError as error:  # a training's own errors are its result
+            raise ValueError(
+                f"a node of Ray cannot begin a training: {_reason(error.cause)}; each needs the "
+                f"project at {place['folder']}, and `ray start` in the project's environment"
+            ) from error
         except ray.exceptions.RayError as error:
             raise ValueError(f"Ray has lost a training: {str(error).splitlines()[0]}") from error
         except BaseException:  # stopped: so are they
@@ -78,6 +83,10 @@ class OnRay(Launcher):
                 f"no Ray cluster answers at {self._address}; start one by `ray start --head`, or "
                 "set RAY_ADDRESS to another"
             ) from error
+
+
+def _reason(cause: BaseException) -> str:
+    return " ".join([f"{type(cause).__name__}:", *str(cause).splitlines()[:1]])
 
 
 def _train(

@@ -1,7 +1,6 @@
 """A training as a part of a sweep: whether it is done already, and what it tells a search."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ class Job:
         self.swept = hydra.mode is RunMode.MULTIRUN
         self.asked = list(hydra.overrides.task)
         self._out = out
+        self._own = Path(hydra.runtime.output_dir)  # what Hydra keeps for it, wherever `out` is
         self._hydra = hydra
         self._folder = Path(hydra.sweep.dir) if self.swept else None
         self._trial = _trial(hydra) if self.swept else None
@@ -33,24 +33,27 @@ class Job:
         known = place.read(self._folder) if self._folder else None
         if known is None or not known.digest:
             return None  # a folder that was named may hold another sweep's trainings
+        if self._out.resolve() != self._own.resolve():
+            return None  # and an `out` that was given any training at all
         try:
             run = json.loads((self._out / "run.json").read_text(encoding="utf-8"))
             meta = json.loads((self._out / "bundle" / "model.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        if not unsent.send(run["run_id"]):
-            sweeps.end(run["run_id"], "FINISHED")  # a kill may have come just before
+        unsent.send(run["run_id"])
+        if not sweeps.finish(run["run_id"]):  # a kill may have come just before it was finished
+            return None  # a store that was emptied: there is nothing for the sweep to sum up
         return {**run, **meta}
 
     def failed(self, sentence: str) -> None:
-        """Note, in the training's folder, why it failed."""
-        with replacing(self._out / place.ERROR) as beside:
+        """Note, in the training's own folder, why it failed."""
+        with replacing(self._own / place.ERROR) as beside:
             beside.write_text(f"{sentence}\n", encoding="utf-8")
 
     def began(self) -> None:
         """Forget why an earlier start of it failed."""
         if self.swept:
-            (self._out / place.ERROR).unlink(missing_ok=True)
+            (self._own / place.ERROR).unlink(missing_ok=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         """Tell the search what an epoch came to; raises GivenUp where that is too little."""
@@ -65,13 +68,8 @@ class Job:
 
     def value(self, result: dict[str, Any]) -> float | tuple[float, ...]:
         """What a sweeper is told: the accuracy on the validation images, or each objective."""
-        reached = {
-            "val_accuracy": float(result["validation"]["accuracy"]),
-            "num_parameters": float(result["num_parameters"]),
-            "train_s": float(result["train_s"]),
-        }
         wanted = [*(self._hydra.sweeper.get("objectives") or ["val_accuracy"])]
-        values = tuple(reached.get(name, math.nan) for name in wanted)
+        values = tuple(search.OBJECTIVES[name](result) for name in wanted)
         return values[0] if len(values) == 1 else values
 
 

@@ -8,11 +8,12 @@ processes may work on one study, wherever its database is.
 Hydra's own Optuna plugin is not used: docs/decisions.md.
 """
 
+import difflib
 import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,12 @@ PARENT = "mlflow_run"  # of a study: the sweep's run in MLflow, of all that work
 WORKER = "worker"  # of a trial: the process that trains it
 PATIENCE_S = 20.0  # with the process that began a study
 VOID = "void"  # of a trial: it was given back, and counts as none
+# What can be searched for, and where the result of a training has it.
+OBJECTIVES: dict[str, Callable[[dict[str, Any]], float]] = {
+    "val_accuracy": lambda result: float(result["validation"]["accuracy"]),
+    "num_parameters": lambda result: float(result["num_parameters"]),
+    "train_s": lambda result: float(result["train_s"]),
+}
 
 
 class Search(Sweeper):
@@ -71,6 +78,7 @@ class Search(Sweeper):
         """Train until the study has `num_trials`; those of an earlier start count."""
         parser = OverridesParser.create(config_loader=self._loader)
         fixed, space = read_space(parser.parse_overrides(arguments))
+        check_objectives(self._config)
         study = open_study(self._config)
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +107,16 @@ class Search(Sweeper):
 def objectives(config: DictConfig) -> dict[str, Any]:
     """What is searched for, and whether it is to be maximised; empty where nothing is searched."""
     return dict(config.hydra.sweeper.get("objectives") or {})
+
+
+def check_objectives(config: DictConfig) -> None:
+    """Raise ValueError where something is searched for that no training reports."""
+    for name in objectives(config):
+        if name not in OBJECTIVES:
+            near = difflib.get_close_matches(name, OBJECTIVES, n=1) or [*OBJECTIVES]
+            raise ValueError(
+                f"hydra.sweeper.objectives.{name} is no objective; there is {' or '.join(near)}"
+            )
 
 
 def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
