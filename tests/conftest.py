@@ -21,7 +21,7 @@ pytest_plugins = ("serving_fixtures", "bench_fixtures", "gate_fixtures", "postgr
 
 # What takes minutes is begun first, so that none of it is left to one process at the end: by the
 # module, or by the fixture that it shares with other modules.
-LONGEST = ("test_pipeline", "forkserver", "another forkserver", "packaged")
+LONGEST = ("test_pipeline", "forkserver", "another forkserver", "test_launchers", "packaged")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

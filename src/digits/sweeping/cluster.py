@@ -8,6 +8,7 @@ Hydra's own Ray plugin is not used: docs/decisions.md.
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 PATIENCE_S = 5.0  # with a cluster's first machine
+LATE_S = 0.5  # what a training printed comes after its result, and before the sweep's last words
 TAKEN_ALONG = ("MLFLOW_", "OPTUNA_", "HYDRA_", "BENTOML_")  # of the environment, by what it begins
 
 
@@ -63,6 +65,7 @@ class OnRay(Launcher):
         except BaseException:  # stopped: so are they
             ray.shutdown()
             raise
+        time.sleep(LATE_S)
         return done
 
     def _connect(self) -> None:
