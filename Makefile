@@ -20,12 +20,13 @@ EXPECT_FREE_PORT = python -c 'import socket, sys; \
 
 # Tests wait, for services and trainings of their own, as long as they compute.
 WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help repro serve ui sweep release wild test check lock clean
+.PHONY: help repro serve ui sweep release wild test test-cluster check lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 repro: $(READY) ## fetch, train, evaluate, select and package; only what changed runs
 	@dvc repro
@@ -53,8 +54,11 @@ release: $(READY) ## keep the packaged model in git, for clones that have made n
 wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=mine
 	@python bench/wild.py $(FOLDER)
 
-test: $(READY) ## run the tests
-	@pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+test: $(READY) ## run the tests, but for the next
+	@pytest $(SIDE_BY_SIDE) -m "not cluster"
+
+test-cluster: $(READY) ## run those of several processes and machines, and of a team's server
+	@pytest $(SIDE_BY_SIDE) -m cluster
 
 check: $(READY) ## lint, check types, and check that imports run downward
 	@ruff check

@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     groups |= dict.fromkeys(forking[::2], "another forkserver")
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item.module]))
+        if "postgres" in item.fixturenames:
+            item.add_marker(pytest.mark.cluster)
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(groups[item.module], len(LONGEST)))
 

@@ -13,6 +13,7 @@ from digits.runs import sweeps
 from stores import mlflow_client, new_store
 from training_fixtures import ROOT, TINY, make_project
 
+pytestmark = pytest.mark.cluster
 SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 SUMMED_UP = "train: 1 of the sweep's trainings failed, see above"
 LAUNCHERS = {

@@ -30,6 +30,7 @@ from training_fixtures import (
     stored_run,
 )
 
+pytestmark = pytest.mark.cluster
 # Batches, and the validation images, that two processes cannot share evenly.
 # Adam's step is as large for a gradient that is nothing but rounding, so that the two would part.
 GENTLE = ("optimizer=sgd", "optimizer.lr=0.003")
