@@ -16,7 +16,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 from training_fixtures import TINY, Project, begin_loading, make_project
 
 # Their fixtures are made once for all modules; one that each module imports would not be.
-pytest_plugins = ("serving_fixtures", "bench_fixtures", "gate_fixtures", "postgres_fixtures")
+pytest_plugins = (
+    "serving_fixtures",
+    "bench_fixtures",
+    "fetch_fixtures",
+    "gate_fixtures",
+    "postgres_fixtures",
+)
 
 
 # What takes minutes is begun first, so that none of it is left to one process at the end: by the
