@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from digits.files import write_json
 from digits.runs import sweeps
 from digits.runs.tracking import GivenUp
-from digits.sweeping import search
+from digits.sweeping import search, studies
 from digits.sweeping.job import Job
 from stores import mlflow_client, new_store
 from training_fixtures import TINY, Project
@@ -47,7 +47,7 @@ def hydra(folder: Path, **more: Any) -> DictConfig:
 
 
 def study_of(hydra: DictConfig) -> optuna.Study:
-    return search.open_study(OmegaConf.create({"hydra": hydra}))
+    return studies.open_study(OmegaConf.create({"hydra": hydra}))
 
 
 def test_what_is_searched_is_written_as_hydra_writes_sweeps() -> None:
@@ -152,7 +152,7 @@ def test_an_error_that_nobody_foresaw_ends_its_training_alone(
     assert said.count("Traceback (most recent call last):") == 2
     assert said[-1] == "train: 2 of the sweep's trainings failed, see above"
     study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
-    counted = [one.state for one in study.trials if search._counts(one)]
+    counted = [one.state for one in study.trials if studies.counts(one)]
     assert counted == [TrialState.FAIL] * 2
     client = mlflow_client(uri)
     (parent,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
@@ -162,24 +162,24 @@ def test_an_error_that_nobody_foresaw_ends_its_training_alone(
 def test_trials_of_a_process_that_was_killed_are_given_back(tmp_path: Path) -> None:
     study = study_of(hydra(tmp_path))
     dead, alive, elsewhere = (study.ask(SPACE) for _ in range(3))
-    dead.set_user_attr(search.WORKER, f"{socket.gethostname()} 999999@1")
-    alive.set_user_attr(search.WORKER, search._worker())
-    elsewhere.set_user_attr(search.WORKER, "another-machine 1@1")
-    search._give_back_stale(study)
+    dead.set_user_attr(studies.WORKER, f"{socket.gethostname()} 999999@1")
+    alive.set_user_attr(studies.WORKER, studies.worker())
+    elsewhere.set_user_attr(studies.WORKER, "another-machine 1@1")
+    studies.give_back_stale(study)
     states = [trial.state for trial in study.trials]
     assert states[:3] == [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
-    (again,) = search._ask(study, SPACE, most=1, in_all=3)
+    (again,) = studies.ask(study, SPACE, most=1, in_all=3)
     assert again.params == dead.params
-    assert search._ask(study, SPACE, most=1, in_all=3) == []  # the one that was lost counts as none
+    assert studies.ask(study, SPACE, most=1, in_all=3) == []  # the one that was lost counts as none
 
 
 def test_no_more_is_asked_than_wanted_whoever_asks(tmp_path: Path) -> None:
     first, second = study_of(hydra(tmp_path)), study_of(hydra(tmp_path))
-    trials = search._ask(first, SPACE, most=2, in_all=3)
-    trials += search._ask(second, SPACE, most=2, in_all=3)
+    trials = studies.ask(first, SPACE, most=2, in_all=3)
+    trials += studies.ask(second, SPACE, most=2, in_all=3)
     assert len(trials) == 3
-    assert search._ask(first, SPACE, most=2, in_all=3) == []
-    counted = [one for one in first.get_trials() if search._counts(one)]
+    assert studies.ask(first, SPACE, most=2, in_all=3) == []
+    counted = [one for one in first.get_trials() if studies.counts(one)]
     assert len(counted) == 3
 
 

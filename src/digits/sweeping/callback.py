@@ -8,7 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from digits.runs import sweeps, tracking, unsent
-from digits.sweeping import place, search
+from digits.sweeping import place, studies
 from digits.sweeping.groups import MOST_LISTED, best, group, summary
 
 _open: list[str] = []  # the parent run that is not closed yet, if there is one
@@ -25,12 +25,12 @@ class SweepRun(Callback):
         with contextlib.suppress(tracking.TrackingError):
             tracking.check_reachable()
             known = place.read(folder)
-            shared = search.parent_run(config)
+            shared = studies.parent_run(config)
             run_id = sweeps.start(
                 name=f"sweep {asked}",
                 again=shared or (known.run_id if known and known.digest else None),
             )
-            search.keep_parent_run(config, run_id)
+            studies.keep_parent_run(config, run_id)
             place.note(folder, run_id=run_id)
             _open[:] = [run_id]
 
@@ -43,7 +43,7 @@ class SweepRun(Callback):
         run_id = _open[0]
         children = _children(run_id)
         groups = group(children)
-        winners = best(groups, small_too="num_parameters" in search.objectives(config))
+        winners = best(groups, small_too="num_parameters" in studies.objectives(config))
         num_given_up = sum(child.given_up for child in children)
         text = summary(groups, winners, num_failed=num_failed, num_given_up=num_given_up)
         metrics: dict[str, float] = {

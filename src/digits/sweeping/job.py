@@ -8,7 +8,7 @@ from hydra.types import RunMode
 
 from digits.files import replacing
 from digits.runs import sweeps, tracking, unsent
-from digits.sweeping import place, search
+from digits.sweeping import place, search, studies
 
 
 class Job:
@@ -69,7 +69,7 @@ class Job:
     def value(self, result: dict[str, Any]) -> float | tuple[float, ...]:
         """What a sweeper is told: the accuracy on the validation images, or each objective."""
         wanted = [*(self._hydra.sweeper.get("objectives") or ["val_accuracy"])]
-        values = tuple(search.OBJECTIVES[name](result) for name in wanted)
+        values = tuple(studies.OBJECTIVES[name](result) for name in wanted)
         return values[0] if len(values) == 1 else values
 
 
@@ -84,5 +84,5 @@ def _trial(hydra: Any) -> Any:
     folder = Path(hydra.sweep.dir)
     number = json.loads((folder / search.TRIALS).read_text(encoding="utf-8"))[str(hydra.job.num)]
     # Nothing is sampled here: the trial has its parameters.
-    study = search.open_study(config, sampler=optuna.samplers.RandomSampler())
+    study = studies.open_study(config, sampler=optuna.samplers.RandomSampler())
     return optuna.trial.Trial(study, study.trials[number]._trial_id)
