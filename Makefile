@@ -41,7 +41,7 @@ ui: PORT ?= 5000
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000, or another PORT=
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI" ;; \
-	  *) $(EXPECT_FREE_PORT) && echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning" && \
+	  *) $(EXPECT_FREE_PORT) && echo "Open http://127.0.0.1:$(PORT)/$$(python -m digits.runs.tracking)" && \
 	     mlflow ui --workers 1 --port $(PORT) --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
 

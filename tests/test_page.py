@@ -105,7 +105,7 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
     assert last.value.ok
     digit = page.locator("#digit").text_content()
     assert digit in list("0123456789")
-    assert page.locator("#bars tr.best th").text_content() == digit
+    assert page.locator("#bars th.best").text_content() == digit
     shares = page.locator("#bars .share:not(.second)").all_text_contents()
     assert sum(float(share.rstrip(" %")) for share in shares) == pytest.approx(100, abs=0.6)
     assert max(seen(page)) == 255
@@ -248,10 +248,35 @@ def test_a_file_that_is_no_image_is_refused_in_the_services_words(
     expect(page.locator("#digit")).to_have_text("?")
 
 
+@pytest.mark.parametrize(
+    ("facts", "said", "lineage"),
+    [
+        ({"released": True}, ", released with the project; make repro makes yours", False),
+        (
+            {"fallback": True, "dataset": "optdigits"},
+            ", learnt from optdigits, a stand-in; make repro tries again",
+            True,
+        ),
+    ],
+)
+def test_it_says_of_a_model_that_is_not_ones_own_or_not_of_mnist(
+    page: Page, facts: dict[str, Any], said: str, lineage: bool
+) -> None:
+    def other(route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), **facts})
+
+    page.route("**/model", other)
+    page.reload()
+    expect(page.locator("#model")).to_have_text(f"tiny, version {SELECTED['version']}{said}")
+    page.get_by_text("Where the model comes from").click()
+    expect(page.locator("#more")).to_be_visible(visible=lineage)
+
+
 def test_samples_right_and_wrong_can_be_tried(page: Page) -> None:
     expect(page.locator("#right button")).to_have_count(1)
     expect(page.locator("#wrong button")).to_have_count(1)
     assert page.locator("#wrong img").get_attribute("alt") == "a 4, read as 9"
+    expect(page.locator("#wrong button")).to_have_text("a 4")
     page.locator("#right button").click()
     expect(page.locator("#verdict")).to_have_text("No ink found")  # of a single pixel
     assert [sample["png"] for sample in SAMPLES] == [PIXEL, PIXEL]
@@ -273,6 +298,8 @@ def test_another_model_answers_beside_the_selected_one(page: Page) -> None:
     for shares in ("#bars .share:not(.second)", "#bars .share.second"):
         texts = page.locator(shares).all_text_contents()
         assert sum(float(text.rstrip(" %")) for text in texts) == pytest.approx(100, abs=0.6)
+        marked = page.locator(f"{shares}.best").text_content()
+        assert marked == max(texts, key=lambda text: float(text.rstrip(" %")))
     expect(page.locator("#spoken")).to_contain_text(". small: ")
     page.locator("#clear").click()
     expect(page.locator("#other-digit")).to_have_text("?")

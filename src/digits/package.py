@@ -191,7 +191,7 @@ def main() -> None:
     except FAILURES as error:
         sys.exit(f"package: {error}")
     print(f"packaged {tag}")
-    print(f"  serve it:   bentoml serve    (or, from anywhere: bentoml serve {tag})")
+    print(f"  serve it:   make serve    (or, from anywhere: bentoml serve {tag})")
     print(f"  export it:  bentoml export {tag} digits.bento")
 
 

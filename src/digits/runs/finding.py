@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digits.runs import tracking
-from digits.runs.registry import MODEL
+from digits.runs.registry import CHALLENGER, CHAMPION, MODEL
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SHORTEST = 4  # characters of an id
+MISSING = {
+    CHAMPION: "`make repro` makes one",
+    CHALLENGER: "a selected model that is not better than the champion becomes one",
+}
 MOST_NAMED = 200  # runs whose names are looked at for what was meant
 
 
@@ -32,6 +36,8 @@ def find(word: str) -> Any:
                 raise ValueError(f"{word!r} fits several runs: {fitting}; give more of the id")
             if found:
                 return found[0]
+        if word in MISSING:
+            raise ValueError(f"there is no {word} now; {MISSING[word]}")
         raise ValueError(f"there is no run {word!r}{_hint(client, word)}")
 
 

@@ -50,9 +50,10 @@ class Digits:
         gc.freeze()
         gc.set_threshold(*gc.get_threshold()[:2], 100)
         logging.getLogger("bentoml.service").info(
-            "answering with %s (%s)%s, run %s",
+            "answering with %s (%s), run %s%s%s",
             lineage["name"],
             lineage["tag"],
-            ", released with the project," if lineage["released"] else "",
             lineage["run_id"],
+            ", released with the project" if lineage["released"] else "",
+            f", learnt from {lineage['dataset']}, a stand-in" if lineage.get("fallback") else "",
         )

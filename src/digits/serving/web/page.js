@@ -129,14 +129,17 @@ function wipe(canvas) {
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-// Of the selected model (0) or of the other one (1).
+// Of the selected model (0) or of the other one (1); each has its own best marked.
 function bars(which, probabilities) {
   const best = probabilities.indexOf(Math.max(...probabilities));
   [...$("bars").rows].forEach((row, index) => {
     const share = probabilities[index];
-    if (which === 0) row.className = index === best && share > 0 ? "best" : "";
+    const marked = index === best && share > 0;
+    const shown = row.querySelectorAll(".share")[which];
+    if (which === 0) row.cells[0].classList.toggle("best", marked);
+    shown.classList.toggle("best", marked);
     row.querySelectorAll("progress")[which].value = share;
-    row.querySelectorAll(".share")[which].textContent = percent(share);
+    shown.textContent = percent(share);
   });
 }
 
@@ -329,7 +332,7 @@ function showSamples(samples) {
     image.src = `data:image/png;base64,${png}`;
     image.alt = right ? `a ${label}` : `a ${label}, read as ${digit}`;
     button.title = image.alt;
-    button.append(image);
+    button.append(image, right ? "" : `a ${label}`);
     button.onclick = () => open(new Blob([bytes], { type: "image/png" }));
     $(right ? "right" : "wrong").append(button);
   }
@@ -352,6 +355,10 @@ async function start() {
   $("name-0").textContent = model.name;
   $("model").textContent = model.version ? `${model.name}, version ${model.version}` : model.name;
   if (model.released) $("model").textContent += ", released with the project; make repro makes yours";
+  if (model.fallback) {
+    $("model").textContent += `, learnt from ${model.dataset}, a stand-in; make repro tries again`;
+  }
+  $("more").hidden = model.released; // its run is in no MLflow here
   $("accuracy").textContent = right(model.metrics);
   $("run").textContent = model.run_id;
   $("commit").textContent = `git commit ${model.git_commit ?? "unknown"}`;
