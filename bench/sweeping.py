@@ -1,6 +1,6 @@
 """What a sweep costs above its trainings.
 
-    python bench/sweeping.py [--trainings 20] [--epochs 7]
+    python bench/sweeping.py [--trainings 20] [--epochs 12]
 
 Trains `mlp` with so many seeds as one sweep, into an MLflow of its own, and adds up what its
 trainings took: the loop alone, and the whole run from MLflow's start of it to its end. Writes
@@ -27,7 +27,7 @@ OUT = Path("bench/sweeping.json")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trainings", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=7, help="of each: about ten seconds")
+    parser.add_argument("--epochs", type=int, default=12, help="of each: about ten seconds")
     arguments = parser.parse_args()
     seeds = ",".join(map(str, range(1, arguments.trainings + 1)))
     with tempfile.TemporaryDirectory() as folder:

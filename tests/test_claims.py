@@ -82,3 +82,10 @@ def test_stages_without_torch_start_in_two_seconds() -> None:
 
 def test_a_training_takes_its_first_step_within_fifteen_seconds() -> None:
     assert figures("bench/pipeline.json")["train_start_up_s"] <= 15
+
+
+def test_a_sweep_of_short_trainings_costs_little_more_than_they_do() -> None:
+    sweep = figures("bench/sweeping.json")
+    assert sweep["num_trainings"] >= 20
+    assert sweep["runs_s"] / sweep["num_trainings"] <= 11, "they are to be short"
+    assert sweep["above_runs"] <= 0.15
