@@ -54,7 +54,7 @@ release: $(READY) ## keep the packaged model in git, for clones that have made n
 wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=mine
 	@python bench/wild.py $(FOLDER)
 
-test: $(READY) ## run the tests, but for the next
+test: $(READY) ## run the tests, but for those of test-cluster
 	@pytest $(SIDE_BY_SIDE) -m "not cluster"
 
 test-cluster: $(READY) ## run those of several processes and machines, and of a team's server

@@ -61,7 +61,7 @@ def test_trainings_in_other_processes_are_one_sweep(launcher: str, tmp_path: Pat
     ran, parent, children = sweep(words, tmp_path)
     # One of them cannot work, and is told of as it would be here.
     assert ran.returncode == 1, ran.stderr
-    assert SUMMED_UP in ran.stderr.splitlines(), ran.stderr + ran.stdout
+    assert ran.stderr.splitlines()[-1] == SUMMED_UP, ran.stderr + ran.stdout
     (child,) = children
     assert child.data.tags[sweeps.PARENT] == parent.info.run_id
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
@@ -91,7 +91,9 @@ def test_trainings_on_two_nodes_of_a_ray_cluster_are_one_sweep(
         ("hydra/launcher=ray", "fold=0,1,7"), tmp_path, RAY_ADDRESS=cluster
     )
     assert ran.returncode == 1, ran.stderr
-    assert SUMMED_UP in ran.stderr.splitlines(), ran.stderr + ran.stdout
+    # Ray passes on what the trainings printed in a thread of its own, on a busy machine later.
+    own = [line for line in ran.stderr.splitlines() if "(_train pid=" not in line]
+    assert own[-1] == SUMMED_UP, ran.stderr + ran.stdout
     assert [run.data.tags[sweeps.PARENT] for run in children] == [parent.info.run_id] * 2
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert parent.data.metrics["num_failed"] == 1
