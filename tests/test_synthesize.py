@@ -2,10 +2,16 @@
 
 import dataclasses
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from digits import settings, synthesize
@@ -121,3 +127,27 @@ def test_command_says_what_is_wrong(
     monkeypatch.setattr("sys.argv", ["synthesize", "--data", "mnits"])
     with pytest.raises(SystemExit, match=r"synthesize: data.name 'mnits' .* did you mean 'mnist'"):
         synthesize.main()
+
+
+def test_ctrl_c_ends_it_with_a_sentence_and_leaves_what_was_there(tmp_path: Path) -> None:
+    shutil.copytree(settings.CONF, tmp_path / "conf")
+    out = tmp_path / "data" / "mnist" / "synthetic.npz"
+    out.parent.mkdir(parents=True)
+    out.write_bytes(b"before")
+    drawing = subprocess.Popen(
+        [sys.executable, "-m", "digits.synthesize", "--data", "mnist"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    give_up = time.monotonic() + 30
+    while len(psutil.Process(drawing.pid).children()) < 2 and time.monotonic() < give_up:
+        time.sleep(0.05)
+    os.killpg(drawing.pid, signal.SIGINT)  # as a terminal does: to it and to those it started
+    said, complaint = drawing.communicate(timeout=30)
+    assert (said, complaint) == ("", "synthesize: stopped; `dvc repro` goes on from here\n")
+    assert drawing.returncode == 130
+    assert out.read_bytes() == b"before"
+    assert [path.name for path in out.parent.iterdir()] == ["synthetic.npz"]

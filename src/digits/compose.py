@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from hydra.errors import HydraException
 
-from digits import configuration, settings
+from digits import configuration, settings, stopping
 from digits.files import replacing_folder
 
 
@@ -35,10 +35,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    try:
+    with stopping.explained("compose"):
         run(candidates=settings.load_params().candidates, out=arguments.out)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"compose: {error}") from None
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digits import scores, settings
+from digits import scores, settings, stopping
 from digits.corruptions import CORRUPTIONS, corrupt
 from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
@@ -225,10 +225,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--synthetic", type=Path, help="drawn images to score as well")
     arguments = parser.parse_args()
-    try:
+    with stopping.explained("evaluate", tracking.TrackingError):
         metrics = run(**vars(arguments))
-    except (ValueError, OSError, tracking.TrackingError) as error:
-        raise SystemExit(f"evaluate: {error}") from None
     print(
         f"{arguments.model.name}: {metrics['accuracy']:.2%} of {metrics['num_images']:,} test "
         f"images (95 % interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}), "

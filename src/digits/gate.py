@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digits import champion, labelled, paired, scores, settings
+from digits import champion, labelled, paired, scores, settings, stopping
 from digits.files import read_json
 from digits.judging import Measured, Verdict, judge
 from digits.reading.normalize import UnreadableImage, normalize_row, open_image
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, default=Path("reports"))
     parser.add_argument("--test", type=Path, required=True)
     options = parser.parse_args()
-    try:
+    with stopping.explained("gate", tracking.TrackingError):
         tracking.check_reachable()
         content = run(
             selected=options.selected,
@@ -215,8 +215,6 @@ def main() -> None:
             test=options.test,
             gate=settings.load_params().gate,
         )
-    except (ValueError, OSError, tracking.TrackingError) as error:
-        raise SystemExit(f"gate: {error}") from None
     became = "is the champion" if content["promoted"] else "stays a challenger"
     print(f"{content['selected']['name']} {became}: {content['reason']}")
 

@@ -10,7 +10,6 @@ Bento from `bentofile.yaml`.
 import argparse
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +22,7 @@ from .files import read_json, replacing_folder, write_json
 from .reading.packaged import BUNDLE_FILES, SERVED, content_tag
 from .reading.predictor import Predictor
 from .settings import load_params
+from .stopping import explained
 
 # Read before BentoML is imported: packaging is no reason to call another host.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--reports", type=Path, default=Path("reports"))
     options = parser.parse_args()
-    try:
+    with explained("package", *FAILURES):
         compare = load_params().compare
         tag = run(
             champion=options.champion,
@@ -188,8 +188,6 @@ def main() -> None:
             reports=options.reports,
             compare=compare,
         )
-    except FAILURES as error:
-        sys.exit(f"package: {error}")
     print(f"packaged {tag}")
     print(f"  serve it:   make serve    (or, from anywhere: bentoml serve {tag})")
     print(f"  export it:  bentoml export {tag} digits.bento")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digits import settings
+from digits import settings, stopping
 from digits.files import read_json, replacing, replacing_folder, write_json
 
 U8 = NDArray[np.uint8]
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--val-size", type=_number, help="instead of val_size of params.yaml")
     parser.add_argument("--report", type=Path, help="without it, the folder of the prepared arrays")
     arguments = parser.parse_args()
-    try:
+    with stopping.explained("prepare"):
         params = settings.load_params()
         dataset = settings.load_dataset(arguments.data or params.data_name)
         out = settings.prepared_folder(dataset.name)
@@ -284,8 +284,6 @@ def main() -> None:
             val_size=params.val_size if arguments.val_size is None else arguments.val_size,
             seed=params.seed,
         )
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"prepare: {error}") from None
     print(
         f"{content['name']}: {content['num_train']:,} images to train on, {content['num_val']:,} "
         f"to validate, {content['num_test']:,} to report; exact duplicates "

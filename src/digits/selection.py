@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from digits import settings
+from digits import settings, stopping
 from digits.files import read_json, write_json
 from digits.runs import registry, tracking, unsent
 from digits.scores import standard_error
@@ -122,14 +122,13 @@ def main() -> None:
     for name in ("models", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    try:
+    with stopping.explained("select"):
         candidates = settings.load_params().candidates
-        selected = run(candidates=candidates, models=arguments.models, out=arguments.out)
-    except tracking.TrackingError as error:
-        kept = "what is trained and evaluated is kept, and `dvc repro` goes on from here"
-        raise SystemExit(f"select: {error}; {kept}") from None
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"select: {error}") from None
+        try:
+            selected = run(candidates=candidates, models=arguments.models, out=arguments.out)
+        except tracking.TrackingError as error:
+            kept = "what is trained and evaluated is kept, and `dvc repro` goes on from here"
+            raise SystemExit(f"select: {error}; {kept}") from None
     version = selected["version"]
     registered = f", version {version}" if version else ""
     print(f"selected {selected['model']}{registered}: {selected['reason']}")

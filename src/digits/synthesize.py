@@ -11,6 +11,7 @@ N images, H/W pixels.
 
 import argparse
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-from digits import settings
+from digits import settings, stopping
 from digits.files import replacing
 from digits.handwriting.nondigits import draw_nondigit
 from digits.handwriting.pen import HEIGHT, draw_digit
@@ -66,8 +67,14 @@ def _in_processes(draw: Callable[[int, int, int], U8], num: int, size: int) -> U
     if not starts:
         return np.zeros((0, size, size), np.uint8)
     stops = [min(start + AT_ONCE, num) for start in starts]
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(starts))) as pool:
+    with ProcessPoolExecutor(
+        min(os.cpu_count() or 1, len(starts)), initializer=_leave_ctrl_c_to_the_parent
+    ) as pool:
         return np.concatenate(list(pool.map(draw, starts, stops, [size] * len(starts))))
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _digits(start: int, stop: int, size: int) -> U8:
@@ -105,12 +112,10 @@ def main() -> None:
     parser.add_argument("--data", help="a file in conf/data/; without it, data.name of params.yaml")
     parser.add_argument("--report", type=Path, help="without it, the data set's folder")
     arguments = parser.parse_args()
-    try:
+    with stopping.explained("synthesize"):
         dataset = settings.load_dataset(arguments.data or settings.load_params().data_name)
         out = settings.synthetic_file(dataset.name)
         arrays = run(dataset=dataset, out=out, report=arguments.report or out.parent)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"synthesize: {error}") from None
     digits, others = (
         len(arrays[name]) + len(arrays[f"heldout_{name}"]) for name in ("images", "nondigits")
     )

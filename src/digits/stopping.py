@@ -1,0 +1,22 @@
+"""How a stage of the pipeline ends when it cannot go on, or is asked not to: with one sentence."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def explained(stage: str, *foreseen: type[Exception]) -> Iterator[None]:
+    """Turn ValueError, OSError and what else is foreseen into a sentence and exit status 1.
+
+    Ctrl-C becomes a sentence and exit status 130: files are replaced whole, so a stage that is
+    stopped has changed nothing, or all it was to change.
+    """
+    expected: tuple[type[Exception], ...] = (ValueError, OSError, *foreseen)
+    try:
+        yield
+    except expected as error:
+        raise SystemExit(f"{stage}: {error}") from None
+    except KeyboardInterrupt:
+        print(f"{stage}: stopped; `dvc repro` goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
