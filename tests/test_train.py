@@ -172,6 +172,11 @@ def test_a_sweep_trains_each_combination_and_one_that_fails_does_not_cost_the_ot
         ("training.epochs=0", "train: training.epochs must be an integer >= 1, got 0"),
         ("training.batch_size=641", "train: training.batch_size must be in 1..640 (the training"),
         ("prepared=nowhere", "train: nowhere/data.json is missing; run `dvc repro prepare`"),
+        (
+            "data=optdigits",
+            "train: data/optdigits/prepared/data.json is missing; the pipeline's data is another: "
+            "run `python -m digits.fetch --data optdigits`, then",
+        ),
         ("+augment.foo=2", "train: Error in call to target 'digits.learning.augment.Chain'"),
     ],
 )

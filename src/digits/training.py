@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from digits import configuration
+from digits import configuration, settings
 from digits.files import read_json, replacing, replacing_folder, write_json
 from digits.runs import labels, lineage, recording, tracking, unfinished
 
@@ -139,7 +139,16 @@ def _load_libraries() -> None:
 
 def read_data_facts(prepared: Path) -> dict[str, Any]:
     """What the prepare stage says of the images: name, digest, mean, std, classes, size."""
-    return read_json(prepared / "data.json", stage="prepare")
+    try:
+        return read_json(prepared / "data.json", stage="prepare")
+    except FileNotFoundError as missing:
+        name = prepared.parent.name
+        if prepared != settings.prepared_folder(name) or name == settings.load_params().data_name:
+            raise
+        raise FileNotFoundError(
+            f"{missing.args[0].partition(';')[0]}; the pipeline's data is another: run `python -m "
+            f"digits.fetch --data {name}`, then `python -m digits.prepare --data {name}`"
+        ) from None
 
 
 def _make_folder(out: Path) -> None:

@@ -102,7 +102,13 @@ def describe(
                 }
             },
             **{
-                path: {"get": {"summary": summary, "responses": {"200": {"description": "OK"}}}}
+                path: {
+                    "get": {
+                        "summary": summary,
+                        "responses": {"200": {"description": "OK"}},
+                        "security": [],  # asked by who has no token
+                    }
+                }
                 for path, summary in (
                     ("/livez", "Whether the process lives"),
                     ("/readyz", "Whether it can answer"),
