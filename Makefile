@@ -39,10 +39,11 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000, or another
 
 ui: PORT ?= 5000
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000, or another PORT=
-	@case "$$MLFLOW_TRACKING_URI" in \
-	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI" ;; \
-	  *) $(EXPECT_FREE_PORT) && echo "Open http://127.0.0.1:$(PORT)/$$(python -m digits.runs.tracking)" && \
-	     mlflow ui --workers 1 --port $(PORT) --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
+	@page=$$(python -m digits.runs.overview) && case "$$MLFLOW_TRACKING_URI" in \
+	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI/$$page" ;; \
+	  *) $(EXPECT_FREE_PORT) && echo "Open http://127.0.0.1:$(PORT)/$$page" && \
+	     PYTHONWARNINGS=ignore mlflow ui --workers 1 --port $(PORT) --uvicorn-opts "--log-level warning" \
+	       --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
 	esac
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow

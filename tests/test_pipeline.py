@@ -14,6 +14,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from checkout import NUM_TEST, NUM_TRAIN, VAL_SIZE, Checkout, Outcome, fill_mirror, make_checkout
+from digits.runs import overview
 
 pytestmark = [
     # Building the story takes most of this: the first test to ask for it waits.
@@ -289,6 +290,8 @@ def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
         accuracy = checkout.json(f"reports/{model}/metrics.json")["accuracy"]
         assert run.data.metrics["test/accuracy"] == accuracy
         assert "test_per_class/7.recall" in run.data.metrics
+        columns = {f"metrics.`{name}`" for name in run.data.metrics}
+        assert columns >= set(overview.view()["selectedColumns"])
         names = {entry.path for entry in story.mlflow.list_artifacts(run.info.run_id)}
         assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle"}
     version = story.mlflow.get_model_version("digits", str(story.crowned[1]))

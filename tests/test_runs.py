@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from digits.commands import main
-from digits.runs import listing
+from digits.runs import listing, overview
 from stores import mlflow_client, new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -103,6 +103,24 @@ def test_the_table_has_mlflows_own_figures(store: str) -> None:
     assert shown["parameters"] == run.data.metrics["bundle/num_parameters"]
     assert shown["corrupted"] is None
     assert shown["seconds"] == (run.info.end_time - run.info.start_time) / 1000
+
+
+def test_mlflows_pages_list_the_same_runs_with_the_same_columns(store: str) -> None:
+    client = mlflow_client(store)
+    for _ in range(2):  # made, and found
+        page = overview.page()
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    assert page.startswith(f"#/experiments/{experiment.experiment_id}/runs?")
+    key = page.partition("viewStateShareKey=")[2]
+    view = json.loads(experiment.tags[f"mlflow.sharedViewState.{key}"])
+    assert view["selectedColumns"] == [
+        *("metrics.`bundle/val_accuracy`", "metrics.`test/accuracy`"),
+        *("metrics.`test/mean_corrupted_accuracy`", "metrics.`bundle/num_parameters`"),
+    ]
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    ordered = client.search_runs([experiment.experiment_id], order_by=[order])
+    assert [run.info.run_name for run in ordered][:3] == names()[:3]
 
 
 @pytest.mark.parametrize(

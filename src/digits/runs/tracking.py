@@ -136,11 +136,6 @@ def experiment_id() -> str:
     return str(known.experiment_id) if known else _create_experiment(name)
 
 
-def page() -> str:
-    """Where MLflow's pages list the trainings, after its address."""
-    return f"#/experiments/{experiment_id()}/runs?workflowType=machine_learning"
-
-
 def experiment_name() -> str:
     """`MLFLOW_EXPERIMENT_NAME`, or `digits`."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
@@ -200,8 +195,3 @@ def without_password(uri: str) -> str:
     """An address as it may be shown."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-if __name__ == "__main__":
-    be_quiet_and_quick()
-    print(page())
