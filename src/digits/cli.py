@@ -93,10 +93,12 @@ def predict(
 def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
     doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
     doubt += "".join(f" {part['digit']}" for part in answer["row"])
-    return f"{file!s:{width}}  {answer['digit']}  {answer['confidence']:6.1%}{doubt}"
+    # Rounded to a certainty that no model has.
+    sure = ">99.9%" if answer["confidence"] >= 0.9995 else f"{answer['confidence']:6.1%}"
+    return f"{file!s:{width}}  {answer['digit']}  {sure}{doubt}"
 
 
-@main.command()
+@main.command(short_help="Say which model was selected and how good it is.")
 def summary() -> None:
     """Say which model the pipeline selected, how good it is, and what to do next."""
     if not (REPORTS / "selected.json").exists():

@@ -40,7 +40,7 @@ def rollback_command(why: str) -> None:
     _said(lambda: promotion.rollback(why=why))
 
 
-@click.command("adopt")
+@click.command("adopt", short_help="Make a training a candidate of the pipeline.")
 @click.argument("run")
 @click.option("--name", help="Of the new model; else that of the run's model and the run's id.")
 def adopt_command(run: str, name: str | None) -> None:
@@ -56,7 +56,7 @@ def adopt_command(run: str, name: str | None) -> None:
     click.echo("  `git diff` shows it, `dvc repro` trains it")
 
 
-@click.command("history")
+@click.command("history", short_help="List who became champion, when, by whom, and why.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON a change.")
 def history_command(as_json: bool) -> None:
     """List who became champion, when, by whom, instead of whom, and why; the last one first."""

@@ -53,7 +53,7 @@ def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool, html: Path
         click.echo(f"no training{wanted} is in MLflow; `make repro` makes some", err=True)
 
 
-@click.command()
+@click.command(short_help="Compare two trainings, and let both read the same test images.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="All of it as one line of JSON.")
@@ -99,7 +99,7 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
         click.echo(f"  and {more} more; --html FILE shows them")
 
 
-@click.command()
+@click.command(short_help="Say where a model comes from, or what learnt from a data set.")
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON, or one a training.")
 def lineage(name: str, as_json: bool) -> None:
@@ -136,7 +136,7 @@ def lineage(name: str, as_json: bool) -> None:
             click.echo(f"{click.style(f'{title:12}', bold=True)} {'' if value is None else value}")
 
 
-@click.command()
+@click.command(short_help="Send MLflow what it missed while it was away.")
 def sync() -> None:
     """Send MLflow what it missed of trainings and evaluations while it was away."""
     from digits.runs import tracking, unsent
