@@ -92,13 +92,7 @@ def write_bundle(
 
 def make_project(folder: Path, *, seed: int = 0) -> Path:
     """A project as it is before `package`: the code, a bundle, its metrics, and the selection."""
-    for path in ("bentofile.yaml", "README.md", "params.yaml", "src/digits"):
-        source, target = ROOT / path, folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, target)
+    add_code(folder)
     write_bundle(folder / "models/tiny/bundle", seed=seed)
     write_bundle(folder / "models/small/bundle", seed=seed, size=SMALL_SIZE, name="small")
     (folder / "models/small/run.json").write_text(json.dumps(SMALL_RUN))
@@ -110,6 +104,17 @@ def make_project(folder: Path, *, seed: int = 0) -> Path:
     (folder / "reports").mkdir()
     (folder / "reports/selected.json").write_text(json.dumps(SELECTED))
     return folder
+
+
+def add_code(folder: Path) -> None:
+    """Put what a Bento is built from into a project's folder."""
+    for path in ("bentofile.yaml", "README.md", "params.yaml", "src/digits"):
+        source, target = ROOT / path, folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -129,6 +129,15 @@ def test_another_model_metric_or_run_has_another_tag(tmp_path: Path) -> None:
     assert content_tag(tmp_path / "a", {"run_id": "1", "tag": "digits:x"}) in tags
 
 
+def test_a_model_of_no_commit_is_packaged_too(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    about = project / "champion/champion.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "git_commit": None}))
+    result = package(project, home=tmp_path / "home")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((project / "served/lineage.json").read_text())["git_commit"] is None
+
+
 def test_the_bento_requires_exact_versions_and_no_torch(packaged: Packaged) -> None:
     lines = (packaged.bento / "env/python/requirements.txt").read_text().split()
     assert all("==" in line for line in lines), lines

@@ -92,7 +92,7 @@ def stored_tag(folder: Path | None = None) -> str:
     except ValueError as error:
         raise BentoMLException(str(error)) from None
     try:
-        with bentoml.models.create(tag, metadata=lineage) as model:
+        with bentoml.models.create(tag, metadata=_known(lineage)) as model:
             for name in BUNDLE_FILES:
                 shutil.copyfile(folder / name, model.path_of(name))
     except BentoMLException:
@@ -100,6 +100,15 @@ def stored_tag(folder: Path | None = None) -> str:
         if not _is_stored(tag):
             raise
     return tag
+
+
+def _known(content: dict[str, Any]) -> dict[str, Any]:
+    """Without what is None, such as the commit of what no git tracks: BentoML refuses that."""
+    return {
+        key: _known(value) if isinstance(value, dict) else value
+        for key, value in content.items()
+        if value is not None
+    }
 
 
 def is_released() -> bool:
