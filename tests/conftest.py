@@ -21,6 +21,7 @@ pytest_plugins = (
     "bench_fixtures",
     "fetch_fixtures",
     "gate_fixtures",
+    "page_fixtures",
     "postgres_fixtures",
     "team_fixtures",
 )

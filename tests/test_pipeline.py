@@ -161,7 +161,9 @@ def test_nothing_changed_runs_nothing(checkout: Checkout) -> None:
 
 def test_a_second_pipeline_in_one_checkout_says_so_and_stops(checkout: Checkout) -> None:
     # As DVC writes it while a stage runs; this process stands for the one that runs it.
-    busy = {str(checkout.folder / "data/small/raw/source.json"): {"pid": os.getpid(), "cmd": "mine"}}
+    busy = {
+        str(checkout.folder / "data/small/raw/source.json"): {"pid": os.getpid(), "cmd": "mine"}
+    }
     lock = checkout.folder / ".dvc/tmp/rwlock"
     lock.write_text(json.dumps({"write": busy, "read": {}}))
     try:
