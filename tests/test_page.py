@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Route, expect
 
+from page import read as replayed
 from page_fixtures import SEVEN, draw, ink, seen
 from serving_fixtures import (
     SELECTED,
@@ -99,6 +100,16 @@ def test_strokes_are_undone_redone_and_cleared(page: Page) -> None:
     expect(page.locator("#verdict")).to_contain_text("% sure")
     page.keyboard.press("Control+Shift+Z")
     assert ink(page) == 0
+
+
+def test_the_benchmark_replays_a_recorded_drawing_and_reads_the_answer(page: Page) -> None:
+    strokes = [[(200 * x, 200 * y) for x, y in stroke] for stroke in SEVEN]
+    digit, latency_ms = replayed(page, {"canvas": 200, "pen": 12, "strokes": strokes})
+    shown = page.locator("#bars .share:not(.second)").all_text_contents()
+    shares = [float(share.rstrip(" %")) for share in shown]
+    assert ink(page) > 0
+    assert digit == str(shares.index(max(shares)))
+    assert latency_ms > 0
 
 
 def test_a_thicker_brush_leaves_more_ink(page: Page) -> None:
