@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Request, expect, sync_playwright
 
 from digits.files import write_json
 from digits.scores import wilson_interval
@@ -27,6 +27,7 @@ from wild import served
 
 STROKES = Path("../shared/wild/strokes/strokes.json")
 OUT = Path("bench/page.json")
+QUIET_MS = 150
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
@@ -51,9 +52,27 @@ def replay(page: Page, drawing: dict[str, Any]) -> None:
 
 def read(page: Page, drawing: dict[str, Any]) -> tuple[str, float]:
     """The page's best guess at a drawing once it rests, and the milliseconds of the last answer."""
+    open_requests: set[Request] = set()
+    num_asked = 0
+
+    def ask(request: Request) -> None:
+        nonlocal num_asked
+        num_asked += 1
+        open_requests.add(request)
+
+    def done(request: Request) -> None:
+        open_requests.discard(request)
+
+    page.on("request", ask)
+    page.on("requestfinished", done)
     replay(page, drawing)
-    # One question at a time: when the network rests, the answer shown is to the whole drawing.
-    page.wait_for_load_state("networkidle")
+    # One question at a time: when none is open for a while, the answer is to the whole drawing.
+    num_before = -1
+    while open_requests or num_asked != num_before:
+        num_before = num_asked
+        page.wait_for_timeout(QUIET_MS)
+    page.remove_listener("request", ask)
+    page.remove_listener("requestfinished", done)
     expect(page.locator("#latency")).to_contain_text("ms")
     # The longest bar: beside it the page shows a question mark for what it does not believe.
     digit = page.locator("#bars th.best").text_content() or ""

@@ -88,6 +88,7 @@ def results(read: Reader) -> str:
     ]
     lines += _over_seeds(selected, read, read_json(read, "bench/accuracy.json", needed=False))
     lines += _outside(selected, read_json(read, "bench/wild.json", needed=False))
+    lines += _soonest(read_json(read, "bench/time_to_accuracy.json", needed=False))
     return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
 
 
@@ -130,6 +131,26 @@ def _outside(selected: dict[str, Any], wild: dict[str, Any]) -> list[str]:
     return [
         f"`{selected['model']}` on what nobody trained on, through HTTP: {', '.join(digits)}; "
         f"{refused / num:.1%} of them refused; {', '.join(others)}."
+    ]
+
+
+def _soonest(measured: dict[str, Any]) -> list[str]:
+    """What the presets reach, and when: means over their seeds."""
+    presets: dict[str, list[dict[str, Any]]] = {}
+    for row in measured.get("rows", []):
+        if row["name"].startswith("speed_"):
+            presets.setdefault(row["name"], []).append(row)
+    parts = []
+    for name, rows in presets.items():
+        accuracy = statistics.fmean(row["accuracy"] for row in rows)
+        seconds = statistics.fmean(row["train_s"] for row in rows)
+        parts.append(f"{accuracy:.2%} in {seconds:.0f} s (`{name}`, n = {len(rows)})")
+    if not parts:
+        return []
+    where = f"{measured['rows'][0]['machine']['num_cpus']} cores"
+    return [
+        f"Presets of `conf/experiment/` read, trained on {where}: {', '.join(parts)}; "
+        "[beside the common example](docs/time-to-accuracy.md)."
     ]
 
 

@@ -42,7 +42,6 @@ def test_the_default_reads_what_people_draw_scan_and_photograph() -> None:
     assert figures("reports/cnn/metrics.json")["refused_share"] <= 0.01
 
 
-# Those that were measured so far; bench/accuracy.py goes on where it stopped.
 @pytest.mark.parametrize(
     ("model", "least", "most_parameters"),
     [
@@ -51,6 +50,9 @@ def test_the_default_reads_what_people_draw_scan_and_photograph() -> None:
         ("mlp", 0.97, 118_282),
         ("wide_mlp", 0.9813, 407_050),
         ("lenet5", 0.9920, 61_706),
+        ("convnet", 0.9917, 93_322),
+        ("vgg_small", 0.9913, 159_254),
+        ("adam_cnn", 0.983, 421_642),
         ("tiny", 0.9940, 10_000),
     ],
 )
@@ -58,8 +60,22 @@ def test_a_model_reads_at_least_what_others_report_of_it(
     model: str, least: float, most_parameters: int
 ) -> None:
     rows = [row for row in figures("bench/accuracy.json")["rows"] if row["name"] == model]
+    assert len({row["seed"] for row in rows}) >= 5
     assert statistics.fmean(row["accuracy"] for row in rows) >= least
     assert max(row["num_parameters"] for row in rows) <= most_parameters
+
+
+@pytest.mark.parametrize(
+    ("preset", "least", "most_s"), [("speed_99", 0.99, 8), ("speed_99_5", 0.995, 30)]
+)
+def test_a_preset_reaches_its_accuracy_in_its_time(
+    preset: str, least: float, most_s: float
+) -> None:
+    measured = figures("bench/time_to_accuracy.json")["rows"]
+    rows = [row for row in measured if row["name"] == preset]
+    assert len({row["seed"] for row in rows}) >= 5
+    assert statistics.fmean(row["accuracy"] for row in rows) >= least
+    assert statistics.fmean(row["train_s"] for row in rows) <= most_s
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
