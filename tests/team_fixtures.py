@@ -100,7 +100,7 @@ def bucket(environ: dict[str, str], name: str) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def server(
+def team_server(
     server_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     made = store("buckets", "mlflow", "dvc", environ=server_settings)
@@ -136,14 +136,14 @@ def trained_and_judged(
 
 @pytest.fixture(scope="module")
 def team(
-    server: Server, forkserver: None, tmp_path_factory: pytest.TempPathFactory
+    team_server: Server, forkserver: None, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, str]:
     """A project whose model was trained, evaluated, selected and judged with the team's server."""
     project = make_project(tmp_path_factory.mktemp("first"))
     images_NHW, labels_N = drawn_set(30, seed=5)
     np.savez(project.folder / "test.npz", images=images_NHW, labels=labels_N)
-    server.wait()
-    selected, verdict = trained_and_judged(project, server)
+    team_server.wait()
+    selected, verdict = trained_and_judged(project, team_server)
     assert selected["version"] == 1
     assert verdict["promoted"]
     return project, str(selected["run_id"])

@@ -38,11 +38,11 @@ pytestmark = [
     ],
 )
 def test_the_pages_work_under_the_names_of_the_example_and_no_others(
-    host: str, origin: str, status: int, server: Server
+    host: str, origin: str, status: int, team_server: Server
 ) -> None:
-    server.wait()
+    team_server.wait()
     asked = requests.post(
-        f"{server.uri}/ajax-api/2.0/mlflow/experiments/search",
+        f"{team_server.uri}/ajax-api/2.0/mlflow/experiments/search",
         json={"max_results": 1},
         headers={"Host": host, "Origin": origin},
     )
@@ -51,7 +51,7 @@ def test_the_pages_work_under_the_names_of_the_example_and_no_others(
 
 def test_another_machine_reads_with_the_champion_that_the_team_has(
     team: tuple[Project, str],
-    server: Server,
+    team_server: Server,
     server_settings: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -60,7 +60,7 @@ def test_another_machine_reads_with_the_champion_that_the_team_has(
     model = f"{run_id}/artifacts/bundle/model.onnx"
     assert any(key.endswith(model) for key in bucket(server_settings, "mlflow"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team_server.uri)
     found = finding.find("champion")
     assert found.info.run_id == run_id
     # Through the server: who trains has no key of the bucket.
@@ -136,15 +136,15 @@ def test_what_dvc_pushes_to_the_bucket_another_clone_pulls(
 
 
 def test_a_challenger_is_promoted_with_the_teams_server_and_served(
-    team: tuple[Project, str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    team: tuple[Project, str], team_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, first = team
-    selected, verdict = trained_and_judged(project, server, "seed=2")
+    selected, verdict = trained_and_judged(project, team_server, "seed=2")
     # Whichever of the two is not the champion now.
     versions = [(1, first), (2, selected["run_id"])]
     (version, run_id), before = versions if verdict["promoted"] else versions[::-1]
     add_code(project.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team_server.uri)
     command = (sys.executable, "-m", "digits.commands")
     because = ("--because", "it reads our sevens")
     done = run(*command, "promote", f"v{version}", *because, cwd=project.folder, home=tmp_path)
