@@ -63,8 +63,10 @@ def read(page: Page, drawing: dict[str, Any]) -> tuple[str, float]:
     def done(request: Request) -> None:
         open_requests.discard(request)
 
+    ends = ("requestfinished", "requestfailed")
     page.on("request", ask)
-    page.on("requestfinished", done)
+    for end in ends:
+        page.on(end, done)
     replay(page, drawing)
     # One question at a time: when none is open for a while, the answer is to the whole drawing.
     num_before = -1
@@ -72,7 +74,8 @@ def read(page: Page, drawing: dict[str, Any]) -> tuple[str, float]:
         num_before = num_asked
         page.wait_for_timeout(QUIET_MS)
     page.remove_listener("request", ask)
-    page.remove_listener("requestfinished", done)
+    for end in ends:
+        page.remove_listener(end, done)
     expect(page.locator("#latency")).to_contain_text("ms")
     # The longest bar: beside it the page shows a question mark for what it does not believe.
     digit = page.locator("#bars th.best").text_content() or ""

@@ -1,7 +1,6 @@
 """The real pipeline, run by the real DVC, on a small data set that one file describes."""
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -157,24 +156,6 @@ def test_nothing_changed_runs_nothing(checkout: Checkout) -> None:
     outcome = checkout.dvc("repro")
     assert "Data and pipelines are up to date." in outcome.output
     assert outcome.ran | outcome.restored == set()
-
-
-def test_a_second_pipeline_in_one_checkout_says_so_and_stops(checkout: Checkout) -> None:
-    # As DVC writes it while a stage runs; this process stands for the one that runs it.
-    busy = {
-        str(checkout.folder / "data/small/raw/source.json"): {"pid": os.getpid(), "cmd": "mine"}
-    }
-    lock = checkout.folder / ".dvc/tmp/rwlock"
-    lock.write_text(json.dumps({"write": busy, "read": {}}))
-    try:
-        second = checkout.dvc("repro", check=False)
-    finally:
-        lock.write_text("{}")
-    assert second.status != 0
-    assert second.ran == set()
-    assert "is busy, it is being blocked by" in second.output
-    assert f"(PID {os.getpid()}): mine" in second.output
-    assert "Traceback" not in second.output
 
 
 def test_a_candidate_added_trains_only_that_one(checkout: Checkout) -> None:
