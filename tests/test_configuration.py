@@ -114,6 +114,11 @@ def test_the_files_of_this_repository_pass_the_check(group: str) -> None:
         ("optimizer.lr", float("nan"), "optimizer.lr must be a number >= 0, got nan"),
         ("num_folds", 1, "num_folds must be an integer >= 2, got 1"),
         ("fold", 5, r"fold must be an integer in 0..4, got 5"),
+        (
+            "model.test_time_augmentation",
+            2,
+            "model.test_time_augmentation must be true or false, got 2",
+        ),
         ("training.keep", "first", "training.keep must be one of last, best, got 'first'"),
         ("trainer.accelerator", "tpu", "trainer.accelerator must be one of auto, cpu, gpu"),
         ("trainer.precision", "bf8", "trainer.precision must be one of auto, 32-true"),

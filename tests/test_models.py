@@ -17,6 +17,7 @@ with warnings.catch_warnings():
         Ensemble,
         LayerNorm,
         Mlp,
+        Moved,
         Network,
         Stack,
         make_body,
@@ -104,6 +105,18 @@ def test_layer_normalisation_is_group_normalisation_of_one_group() -> None:
             left.square().sum().backward()
             gradients.append((entered.grad, norm.weight.grad, norm.bias.grad))
         torch.testing.assert_close(*gradients)
+
+
+def test_test_time_augmentation_answers_the_mean_over_moved_images_and_only_then() -> None:
+    body = Mlp(image_size=8, num_outputs=3, hidden=[5])
+    moved = Moved(body)
+    images = frames(4, size=8).unsqueeze(1).float() / 255
+    torch.testing.assert_close(moved.train()(images), body(images))
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="circular")
+    corners = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
+    views = [padded[:, :, y : y + 8, x : x + 8] for y, x in corners]
+    expected = torch.stack([body(view) for view in views]).mean(0)
+    torch.testing.assert_close(moved.eval()(images), expected)
 
 
 def test_a_convolution_pools_before_its_norm() -> None:

@@ -112,7 +112,8 @@ def test_a_student_learns_from_its_teacher_and_not_from_the_labels(
 def test_a_bundle_gives_the_network_back_that_it_was_made_of(
     start: Callable[..., Session], tmp_path: Path
 ) -> None:
-    session = start("model.num_members=2", "training.epochs=1")
+    averaged = "model.test_time_augmentation=true"
+    session = start("model.num_members=2", averaged, "training.epochs=1")
     session.fit(on_epoch=print)
     session.write_bundle(tmp_path, lineage={})
     frames_BHW = torch.from_numpy(session._data.arrays["val_images"])

@@ -66,6 +66,9 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "synthetic.nondigits", float, lowest=0)
     _expect_number(config, "synthetic.nondigits_until", float, lowest=0, highest=1)
     _expect_number(config, "synthetic.nondigits_late", float, lowest=0, highest=1)
+    augmented = _value(config, "model.test_time_augmentation")
+    if not isinstance(augmented, bool):
+        raise ValueError(f"model.test_time_augmentation must be true or false, got {augmented!r}")
     if _value(config, "fold") is not None:
         _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
     choices = [

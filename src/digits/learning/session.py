@@ -234,7 +234,7 @@ class Session:
             },
             "num_parameters": num_parameters(network),
             "network": {
-                **{key: self._model[key] for key in ("network", "num_members")},
+                **{key: value for key, value in self._model.items() if key != "name"},
                 "num_outputs": self._num_outputs,
             },
             "calibration": {"temperature": fit_temperature(logits_NK, labels_N)},
