@@ -121,6 +121,7 @@ def test_the_files_of_this_repository_pass_the_check(group: str) -> None:
         ),
         ("training.keep", "first", "training.keep must be one of last, best, got 'first'"),
         ("trainer.accelerator", "tpu", "trainer.accelerator must be one of auto, cpu, gpu"),
+        ("trainer.compile", "induct", "trainer.compile must be one of inductor, cudagraphs, aot"),
         ("trainer.precision", "bf8", "trainer.precision must be one of auto, 32-true"),
     ],
 )

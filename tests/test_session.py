@@ -93,6 +93,20 @@ def test_steps_taken_at_once_train_as_steps_taken_one_by_one(
     assert weights[0] == weights[1]
 
 
+def test_compiled_steps_train_the_same_network(
+    start: Callable[..., Session], tmp_path: Path
+) -> None:
+    """As on a GPU, but for what the backend makes of the graph: this one leaves it alone."""
+    losses = []
+    torch._dynamo.utils.counters.clear()
+    for backend in ("null", "aot_eager"):
+        session = start("training.epochs=2", f"trainer.compile={backend}")
+        losses.append([row["train_loss"] for row in session.fit(on_epoch=print)])
+        session.write_bundle(tmp_path, lineage={})
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
 def test_a_student_learns_from_its_teacher_and_not_from_the_labels(
     start: Callable[..., Session], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from digits import settings
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
+COMPILERS = ("inductor", "cudagraphs", "aot_eager")  # of torch.compile's; the last only traces
 STRATEGIES = ("ddp",)
 KEPT = ("last", "best")
 LEARNING = Path(__file__).parent / "learning"
@@ -76,6 +77,8 @@ def check(config: dict[str, Any]) -> None:
         ("trainer.precision", PRECISIONS),
         ("training.keep", KEPT),
     ]
+    if _value(config, "trainer.compile") is not None:
+        choices += [("trainer.compile", COMPILERS)]
     if "strategy" in config["trainer"]:  # several processes train together
         choices += [("trainer.strategy", STRATEGIES)]
         _expect_number(config, "trainer.num_nodes", int, lowest=1)

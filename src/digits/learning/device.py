@@ -2,10 +2,13 @@
 
 import contextlib
 import ctypes
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def choose_device(*, accelerator: str, precision: str, **_: Any) -> tuple[str, str]:
@@ -24,6 +27,24 @@ def choose_device(*, accelerator: str, precision: str, **_: Any) -> tuple[str, s
         fast = accelerator == "gpu" or computes_bfloat16(torch.cpu.get_capabilities())
         precision = "bf16-mixed" if fast else "32-true"
     return accelerator, precision
+
+
+def compiled(function: Callable[P, R], *, backend: str | None) -> Callable[P, R]:
+    """A function compiled at its first call by a backend of torch.compile; None leaves it as it is.
+
+    Inductor on a GPU then replays a CUDA graph instead of starting each kernel anew.
+    """
+    if backend is None:
+        return function
+    mode = "reduce-overhead" if backend == "inductor" else None
+    fast: Callable[P, R] = torch.compile(function, backend=backend, mode=mode)
+
+    def step(*args: P.args, **kwargs: P.kwargs) -> R:
+        # What the last step returned is used up.
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return fast(*args, **kwargs)
+
+    return step
 
 
 def keep_freed_memory() -> None:

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from digits.learning.augment import Augment
 from digits.learning.data import epoch_seed
+from digits.learning.device import compiled
 from digits.learning.models import Network
 
 
@@ -28,7 +29,7 @@ class Learner(pl.LightningModule):
 
     `optimizer` makes an optimiser of parameters, `schedule` a learning-rate schedule of that
     optimiser and `total_steps`, stepped each batch, or each epoch if it looks at the validation
-    loss; both come from conf/.
+    loss; both come from conf/. `compiled_by` is a backend of torch.compile for the steps.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Learner(pl.LightningModule):
         keep_best: bool,
         seed: int,
         teacher: Network | None = None,
+        compiled_by: str | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # `training_step` takes several steps
         # Channels last is what the CPU's and the GPU's convolutions are fastest in.
         self.network = network.to(memory_format=torch.channels_last)
+        self._logits = compiled(network.logits, backend=compiled_by)
         self._augment = augment
         self._make_optimizer = optimizer
         self._make_schedule = schedule
@@ -131,7 +134,7 @@ class Learner(pl.LightningModule):
 
     def _mean_loss(self, images_B1HW: Tensor, labels_B: Tensor) -> Tensor:
         images_B1HW = images_B1HW.contiguous(memory_format=torch.channels_last)
-        logits = self.network.logits(images_B1HW).float()
+        logits = self._logits(images_B1HW).float()
         (teacher,) = self._teacher
         targets, smoothing = labels_B, self._label_smoothing
         if teacher is not None:

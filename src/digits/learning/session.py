@@ -115,6 +115,7 @@ class Session:
             keep_best=training["keep"] == "best",
             seed=self._seed,
             teacher=self._teacher(training["teacher"]),
+            compiled_by=self.device["compile"],
         )
         size = data["image_size"]
         self._learner.example_input_array = torch.zeros(1, size, size, dtype=torch.uint8)
