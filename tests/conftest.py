@@ -22,6 +22,7 @@ pytest_plugins = (
     "fetch_fixtures",
     "gate_fixtures",
     "page_fixtures",
+    "promotion_fixtures",
     "postgres_fixtures",
     "team_fixtures",
 )

@@ -1,19 +1,15 @@
-"""Changing the champion by hand: all of it moves, or the next command makes it whole."""
+"""Changing the champion by hand: all of it moves."""
 
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from mlflow.tracking import MlflowClient
 
-from digits import champion, package, promotion
-from digits.commands import main
-from digits.runs import history, registry
+from digits import promotion
 from gate_fixtures import aliases, crowned, judge, learnt, select
-from serving_fixtures import ROOT
+from promotion_fixtures import digits, expect_champion, pack
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -23,41 +19,10 @@ pytestmark = [
 ]
 
 
-def pack(**_: Any) -> str:
-    """Stands for a Bento that takes seconds to build: says what would be in it."""
-    Path("packaged.json").write_text(json.dumps(champion.read()))
-    return "digits:tag"
-
-
-@pytest.fixture
-def two(store: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """The champion's run, and that of a challenger which was not better."""
-    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
-    monkeypatch.setattr(package, "run", pack)
-    first = select(seed=1)
-    judge()
-    second = select(seed=2)
-    assert not judge()["promoted"]
-    return first, second
-
-
-def digits(*words: str) -> Result:
-    return CliRunner().invoke(main, words)
-
-
-def expect_champion(store: MlflowClient, run_id: str, version: int) -> None:
-    """The folder, what is packaged, and the registry agree."""
-    assert crowned() == run_id
-    assert json.loads(Path("packaged.json").read_text())["run_id"] == run_id
-    assert aliases(store)["champion"] == str(version)
-    assert history.read()[-1].version == version
-    assert not champion.PENDING.exists()
-
-
 def test_a_challenger_is_promoted_and_the_change_taken_back(
-    store: MlflowClient, two: tuple[str, str]
+    store: MlflowClient, two_versions: tuple[str, str]
 ) -> None:
-    first, second = two
+    first, second = two_versions
     result = digits("promote", "challenger", "--because", "it reads my sevens")
     assert result.exit_code == 0, result.stderr
     assert "version 2 is the champion, instead of version 1, and packaged" in result.stdout
@@ -84,9 +49,9 @@ def test_a_challenger_is_promoted_and_the_change_taken_back(
 
 
 def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
-    store: MlflowClient, two: tuple[str, str]
+    store: MlflowClient, two_versions: tuple[str, str]
 ) -> None:
-    first, _ = two
+    first, _ = two_versions
     better = select(weights=learnt())
     assert judge()["promoted"]
     promotion.rollback(why="it is too sure of itself")
@@ -100,9 +65,9 @@ def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
 
 
 def test_the_gate_does_not_undo_a_promotion_and_rolling_back_twice_goes_back_by_two(
-    store: MlflowClient, two: tuple[str, str]
+    store: MlflowClient, two_versions: tuple[str, str]
 ) -> None:
-    first, second = two
+    first, second = two_versions
     promotion.promote("challenger", why="it reads my sevens")
     third = select(weights=learnt())
     assert judge()["promoted"]
@@ -119,40 +84,10 @@ def test_the_gate_does_not_undo_a_promotion_and_rolling_back_twice_goes_back_by_
         promotion.rollback(why="once more")
 
 
-def test_what_cannot_be_packaged_changes_nothing(
-    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(**_: Any) -> str:
-        if champion.read()["run_id"] == two[1]:
-            raise FileNotFoundError("bentofile.yaml is missing")
-        return pack()
-
-    pack()
-    monkeypatch.setattr(package, "run", refuse)
-    result = digits("promote", "challenger", "--because", "x")
-    assert result.exit_code == 2
-    assert result.stderr == "Error: it cannot be packaged: bentofile.yaml is missing\n"
-    expect_champion(store, two[0], 1)
-    assert aliases(store)["challenger"] == "2"
-    assert not list(Path().glob(".champion*"))
-
-
-def test_a_bundle_that_cannot_be_read_is_refused_before_anything_changes(
-    store: MlflowClient, two: tuple[str, str]
-) -> None:
-    (place,) = Path("mlartifacts").glob(f"{two[1]}/artifacts/bundle/model.json")
-    place.write_text(json.dumps({**json.loads(place.read_text()), "format": 1}))
-    pack()
-    result = digits("promote", "challenger", "--because", "x")
-    assert result.exit_code == 2
-    assert "has format 1, this version reads" in result.stderr
-    expect_champion(store, two[0], 1)
-
-
 def test_without_its_folder_the_champion_is_brought_from_mlflow(
-    store: MlflowClient, two: tuple[str, str]
+    store: MlflowClient, two_versions: tuple[str, str]
 ) -> None:
-    first, second = two
+    first, second = two_versions
     shutil.rmtree("champion")
     assert not judge()["promoted"]
     assert crowned() == first
@@ -161,60 +96,6 @@ def test_without_its_folder_the_champion_is_brought_from_mlflow(
     expect_champion(store, second, 2)
     promotion.rollback(why="no")
     expect_champion(store, first, 1)
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "champion.keep",
-        "champion.crown",
-        "package.run",
-        "registry.judged",
-        "history.add",
-        "champion.forget",
-        "Path.unlink",
-    ],
-)
-@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
-def test_a_command_that_is_killed_is_made_whole_by_the_next(
-    store: MlflowClient,
-    two: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    step: str,
-    done: bool,
-) -> None:
-    _, second = two
-    owners = {
-        "champion": champion,
-        "package": package,
-        "registry": registry,
-        "history": history,
-        "Path": Path,
-    }
-    owner, _, name = step.partition(".")
-    real = getattr(owners[owner], name)
-
-    def killed(*given: Any, **named: Any) -> Any:
-        if owner == "Path" and given[0] != champion.PENDING:
-            return real(*given, **named)
-        if done:
-            real(*given, **named)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(owners[owner], name, killed)
-        with pytest.raises(KeyboardInterrupt):
-            promotion.promote("challenger", why="once")
-    whole = step == "Path.unlink" and done
-    assert champion.PENDING.exists() is not whole
-    if not whole:
-        with pytest.raises(ValueError, match="is not carried out yet; `digits history` does it"):
-            judge()
-    result = digits("history", "--json")
-    assert result.exit_code == 0, result.stderr
-    assert ("finished what was interrupted: promote" in result.stderr) is not whole
-    assert [json.loads(line)["version"] for line in result.stdout.splitlines()] == [2, 1]
-    expect_champion(store, second, 2)
 
 
 @pytest.mark.parametrize(
@@ -228,71 +109,17 @@ def test_a_command_that_is_killed_is_made_whole_by_the_next(
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(
-    store: MlflowClient, two: tuple[str, str], words: tuple[str, ...], sentence: str
+    store: MlflowClient, two_versions: tuple[str, str], words: tuple[str, ...], sentence: str
 ) -> None:
     pack()
     result = digits(*words)
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
-    expect_champion(store, two[0], 1)
+    expect_champion(store, two_versions[0], 1)
 
 
 def test_without_a_champion_there_is_no_history(store: MlflowClient) -> None:
     result = digits("history")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "there has been no champion yet" in result.stderr
-
-
-def test_what_was_interrupted_and_cannot_be_finished_is_undone_and_said(
-    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    pack()
-    with monkeypatch.context() as patch:
-        patch.setattr(champion, "crown_run", killed)
-        with pytest.raises(KeyboardInterrupt):
-            promotion.promote("challenger", why="x")
-    shutil.rmtree(Path("mlartifacts") / two[1] / "artifacts/bundle")
-    result = digits("history")
-    assert result.exit_code == 2
-    assert "has no bundle in MLflow" in result.stderr
-    expect_champion(store, two[0], 1)
-
-
-def test_a_champion_that_was_crowned_is_not_lost_where_packaging_it_again_fails(
-    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unlink = Path.unlink
-
-    def killed(self: Path, **given: Any) -> None:
-        if self == champion.PENDING:
-            raise KeyboardInterrupt
-        unlink(self, **given)
-
-    def refuse(**_: Any) -> str:
-        raise FileNotFoundError("bentofile.yaml is missing")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", killed)
-        with pytest.raises(KeyboardInterrupt):
-            promotion.promote("challenger", why="x")
-    with monkeypatch.context() as patch:
-        patch.setattr(package, "run", refuse)
-        assert "it cannot be packaged" in digits("history").stderr
-    expect_champion(store, two[1], 2)
-
-
-def test_the_first_champion_that_cannot_be_packaged_leaves_none(
-    store: MlflowClient, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(**_: Any) -> str:
-        raise FileNotFoundError("bentofile.yaml is missing")
-
-    shutil.rmtree("champion")
-    monkeypatch.setattr(package, "run", refuse)
-    assert digits("promote", "challenger", "--because", "x").exit_code == 2
-    assert not Path("champion").exists()
-    assert not list(Path().glob("*champion*"))

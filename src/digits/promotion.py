@@ -83,10 +83,12 @@ def finish() -> Change | None:
 def _carry_out(change: Change) -> None:
     """Each step may be done again: the folder, the Bento, the registry, and last the note of it.
 
-    What cannot be packaged is undone. Where MLflow does not answer, the note stays for later.
+    What cannot be packaged is undone, unless the registry has moved already: then it was packaged
+    when that was done. Where MLflow does not answer, the note stays for later.
     """
     tracking.check_reachable()
     entry, before = change.entry, champion.read()
+    failure = None
     try:
         if not before or before["run_id"] != change.run_id:
             champion.keep()
@@ -97,17 +99,21 @@ def _carry_out(change: Change) -> None:
                 why=f"{entry.what}: {entry.why}",
             )
         _package()
-    except ValueError:
-        champion.restore()
-        with contextlib.suppress(ValueError):
-            _package()
-        PENDING.unlink()
-        raise
+    except ValueError as error:
+        if registry.champion() != (entry.version, change.run_id):
+            champion.restore()
+            with contextlib.suppress(ValueError):
+                _package()
+            PENDING.unlink()
+            raise
+        failure = error
     reason = f"{entry.what} by {entry.who}: {entry.why}"
     registry.judged(entry.version, promoted=True, reason=reason)
     history.add(entry)
     champion.forget()
     PENDING.unlink()
+    if failure:
+        raise failure
 
 
 def _package() -> None:

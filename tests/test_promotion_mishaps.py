@@ -1,0 +1,162 @@
+"""A change of the champion that fails or is killed: undone, or made whole by the next command."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from digits import champion, package, promotion
+from digits.runs import history, registry
+from gate_fixtures import aliases, judge
+from promotion_fixtures import digits, expect_champion, pack, refuse
+
+pytestmark = [
+    # MLflow's SQL store uses what SQLAlchemy will drop.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
+    # MLflow's own code, as it loads.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred"),
+]
+
+
+def test_what_cannot_be_packaged_changes_nothing(
+    store: MlflowClient, two_versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_second(**_: Any) -> str:
+        return refuse() if champion.read()["run_id"] == two_versions[1] else pack()
+
+    pack()
+    monkeypatch.setattr(package, "run", refuse_second)
+    result = digits("promote", "challenger", "--because", "x")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: it cannot be packaged: bentofile.yaml is missing\n"
+    expect_champion(store, two_versions[0], 1)
+    assert aliases(store)["challenger"] == "2"
+    assert not list(Path().glob(".champion*"))
+
+
+def test_a_bundle_that_cannot_be_read_is_refused_before_anything_changes(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    (place,) = Path("mlartifacts").glob(f"{two_versions[1]}/artifacts/bundle/model.json")
+    place.write_text(json.dumps({**json.loads(place.read_text()), "format": 1}))
+    pack()
+    result = digits("promote", "challenger", "--because", "x")
+    assert result.exit_code == 2
+    assert "has format 1, this version reads" in result.stderr
+    expect_champion(store, two_versions[0], 1)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "champion.keep",
+        "champion.crown",
+        "package.run",
+        "registry.judged",
+        "history.add",
+        "champion.forget",
+        "Path.unlink",
+    ],
+)
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_a_command_that_is_killed_is_made_whole_by_the_next(
+    store: MlflowClient,
+    two_versions: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    done: bool,
+) -> None:
+    _, second = two_versions
+    owners = {
+        "champion": champion,
+        "package": package,
+        "registry": registry,
+        "history": history,
+        "Path": Path,
+    }
+    owner, _, name = step.partition(".")
+    real = getattr(owners[owner], name)
+
+    def killed(*given: Any, **named: Any) -> Any:
+        if owner == "Path" and given[0] != champion.PENDING:
+            return real(*given, **named)
+        if done:
+            real(*given, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owners[owner], name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="once")
+    whole = step == "Path.unlink" and done
+    assert champion.PENDING.exists() is not whole
+    if not whole:
+        with pytest.raises(ValueError, match="is not carried out yet; `digits history` does it"):
+            judge()
+    result = digits("history", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert ("finished what was interrupted: promote" in result.stderr) is not whole
+    assert [json.loads(line)["version"] for line in result.stdout.splitlines()] == [2, 1]
+    expect_champion(store, second, 2)
+
+
+def test_what_was_interrupted_and_cannot_be_finished_is_undone_and_said(
+    store: MlflowClient, two_versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    pack()
+    with monkeypatch.context() as patch:
+        patch.setattr(champion, "crown_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="x")
+    shutil.rmtree(Path("mlartifacts") / two_versions[1] / "artifacts/bundle")
+    result = digits("history")
+    assert result.exit_code == 2
+    assert "has no bundle in MLflow" in result.stderr
+    expect_champion(store, two_versions[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(registry, "judged"), (history, "add"), (champion, "forget"), (Path, "unlink")],
+)
+def test_a_champion_that_was_crowned_is_not_lost_where_packaging_it_again_fails(
+    store: MlflowClient,
+    two_versions: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+) -> None:
+    real = getattr(owner, name)
+
+    def killed(*given: Any, **named: Any) -> None:
+        if owner is not Path or given[0] == champion.PENDING:
+            if owner is registry:  # the alias has moved, and that is all
+                real(*given, **named)
+            raise KeyboardInterrupt
+        real(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="x")
+    with monkeypatch.context() as patch:
+        patch.setattr(package, "run", refuse)
+        assert "it cannot be packaged" in digits("history").stderr
+    expect_champion(store, two_versions[1], 2)
+    assert not list(Path().glob(".champion*"))
+
+
+def test_the_first_champion_that_cannot_be_packaged_leaves_none(
+    store: MlflowClient, two_versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree("champion")
+    monkeypatch.setattr(package, "run", refuse)
+    assert digits("promote", "challenger", "--because", "x").exit_code == 2
+    assert not Path("champion").exists()
+    assert not list(Path().glob("*champion*"))
