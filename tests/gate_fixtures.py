@@ -1,6 +1,7 @@
 """A store, models that were selected, and the gate that judges them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "mlflow.db"))
     images_NHW, labels_N = drawn_set(300, seed=5)
     np.savez(tmp_path / "test.npz", images=images_NHW, labels=labels_N)
+    prepared = tmp_path / "data/mnist/prepared"
+    prepared.mkdir(parents=True)
+    shutil.copyfile(tmp_path / "test.npz", prepared / "test.npz")
+    (prepared / "data.json").write_text(json.dumps({"name": "mnist"}))
     return tracking.client()
 
 
@@ -53,7 +58,8 @@ def select(
     meta["lineage"]["fallback"] = stand_in
     meta["calibration"]["temperature"] = temperature
     (bundle / "model.json").write_text(json.dumps(meta))
-    with recording.run(name=name, tags={"model": name, "git_commit": "abc"}) as run:
+    tags = {"model": name, "git_commit": "abc", "dataset": dataset}
+    with recording.run(name=name, tags=tags) as run:
         run.log_files(bundle, "bundle")
         run.log_model(bundle, requirements=["onnxruntime"])
     version = registry.register(run.run_id, reason="selected")

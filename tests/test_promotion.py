@@ -8,6 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from digits import promotion
+from digits.runs import history
 from gate_fixtures import aliases, crowned, judge, learnt, select
 from promotion_fixtures import digits, expect_champion, pack
 
@@ -45,7 +46,14 @@ def test_a_challenger_is_promoted_and_the_change_taken_back(
         ("gate", 1, None, "there was no champion"),
     ]
     assert all(one["who"] and one["when"].endswith("+00:00") for one in changes)
-    assert "version 2 instead of 1, promote by" in digits("history").stdout
+    assert [one["compared"].partition(" (")[0] for one in changes] == [
+        "neither is shown to be better",
+        "neither is shown to be better",
+        "",
+    ]
+    told_plainly = digits("history").stdout
+    assert "version 2 instead of 1, promote by" in told_plainly
+    assert "compared, that one as A: neither is shown to be better (B - A " in told_plainly
 
 
 def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
@@ -123,3 +131,12 @@ def test_without_a_champion_there_is_no_history(store: MlflowClient) -> None:
     result = digits("history")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "there has been no champion yet" in result.stderr
+
+
+def test_who_has_no_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    assert history.new(what="promote", version=1, instead_of=None, why="x").who == "user 4711"

@@ -78,6 +78,8 @@ def history_command(as_json: bool) -> None:
                 f"{entry.when}  version {entry.version}{instead}, {entry.what} by {entry.who}: "
                 f"{entry.why}"
             )
+            if entry.compared:
+                click.echo(f"  compared, that one as A: {entry.compared}")
 
 
 def _said(change: Callable[[], Any]) -> None:

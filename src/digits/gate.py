@@ -72,7 +72,8 @@ def run(
         reason = None if is_champion else verdict.reason
         registry.judged(version, promoted=verdict.promoted, reason=reason)
         if verdict.promoted:
-            _remember(version, ruling, kept["reason"])
+            compared = paired.in_words(verdict.paired) if verdict.paired else ""
+            _remember(version, ruling, why=kept["reason"], compared=compared)
     return content
 
 
@@ -86,14 +87,18 @@ def _of_the_registry() -> dict[str, Any] | None:
     return champion.read()
 
 
-def _remember(version: int, ruling: dict[str, Any] | None, why: str) -> None:
+def _remember(version: int, ruling: dict[str, Any] | None, *, why: str, compared: str) -> None:
     """Note in the history who became champion, unless it says so already."""
     entries = history.read()
     if not entries or entries[-1].version != version:
         earlier = ruling["version"] if ruling and ruling["version"] != version else None
         instead_of = entries[-1].version if entries else earlier
         what = "again" if why == SAME else "gate"
-        history.add(history.new(what=what, version=version, instead_of=instead_of, why=why))
+        history.add(
+            history.new(
+                what=what, version=version, instead_of=instead_of, why=why, compared=compared
+            )
+        )
 
 
 def _judge(

@@ -12,7 +12,7 @@ from pathlib import Path
 from digits import champion
 from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
-from digits.runs import finding, history, registry, tracking
+from digits.runs import comparison, finding, history, registry, tracking
 from digits.settings import load_params
 
 PENDING = champion.PENDING
@@ -47,7 +47,13 @@ def promote(version: str, *, why: str, what: str = "promote") -> Change:
         raise ValueError(f"version {number} has no bundle in MLflow; train it again")
     Predictor.open(bundle)  # says what is wrong with it now, while nothing has changed
     instead_of = ruling["version"] if ruling else None
-    entry = history.new(what=what, version=number, instead_of=instead_of, why=why)
+    entry = history.new(
+        what=what,
+        version=number,
+        instead_of=instead_of,
+        why=why,
+        compared=_compared(instead_of, number),
+    )
     # What a person dethroned stays so until a person says otherwise: the gate would crown it again.
     taken_back = {*ruling["taken_back"], ruling["digest"]} if ruling else set()
     change = Change(
@@ -114,6 +120,16 @@ def _carry_out(change: Change) -> None:
     PENDING.unlink()
     if failure:
         raise failure
+
+
+def _compared(before: int | None, after: int) -> str:
+    """What both versions make of the same test images; or why that is not known."""
+    if before is None:
+        return ""
+    try:
+        return comparison.compare(f"v{before}", f"v{after}").verdict
+    except ValueError as error:  # the run of the one before may be gone
+        return f"no paired test: {error}"
 
 
 def _package() -> None:

@@ -89,17 +89,7 @@ class Comparison:
         """What the paired test says, in words."""
         if self.paired is None:
             return f"no paired test: {self.why_not}"
-        found = self.paired
-        if found.only_first == found.only_second == 0:
-            return f"both read the same {found.both_right:,} of {found.num:,} test images right"
-        better, margin = (
-            ("A", -found.difference) if found.difference < 0 else ("B", found.difference)
-        )
-        chance = f"exact McNemar p = {found.p_value:.2g}"
-        interval = f"B - A {found.low * 100:+.2f} to {found.high * 100:+.2f} points, 95 %"
-        if found.p_value < 0.05:
-            return f"{better} is better by {margin * 100:.2f} points ({interval}; {chance})"
-        return f"neither is shown to be better ({interval}; {chance})"
+        return paired.in_words(self.paired)
 
 
 def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:

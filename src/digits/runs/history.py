@@ -1,7 +1,11 @@
-"""Who became champion, when, why and instead of whom: kept with the model in MLflow's registry."""
+"""Who became champion, when, why, instead of whom, and how the two compared.
+
+Kept with the model in MLflow's registry.
+"""
 
 import getpass
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,19 +30,28 @@ class Entry:
     version: int
     instead_of: int | None
     why: str
+    compared: str = ""  # the champion before, A, and this one, B, on the same images
 
 
-def new(*, what: str, version: int, instead_of: int | None, why: str) -> Entry:
+def new(*, what: str, version: int, instead_of: int | None, why: str, compared: str = "") -> Entry:
     """An entry of now, by who is logged in here."""
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Entry(
         when=when,
-        who=getpass.getuser(),
+        who=_who(),
         what=what,
         version=version,
         instead_of=instead_of,
         why=why,
+        compared=compared,
     )
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"user {os.getuid()}"
 
 
 def read() -> list[Entry]:
