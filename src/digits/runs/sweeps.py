@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's pages nest runs
 OVERRIDES = "overrides"
+WORKER = "sweep_worker"  # which of those that share a search trains it
 BEST = "best_of_sweep"
 SCORE = "bundle/val_accuracy"
 SIZE = "bundle/num_parameters"
@@ -26,6 +27,7 @@ class Child:
     val_accuracy: float | None
     num_parameters: int | None = None
     given_up: bool = False
+    worker: str = ""
     best: bool = False  # as marked when the sweep was summed up before
 
 
@@ -40,9 +42,11 @@ def start(*, name: str, again: str | None) -> str:
     return run_id
 
 
-def child_tags(parent: str | None, overrides: list[str]) -> dict[str, str]:
+def child_tags(parent: str | None, overrides: list[str], *, worker: str) -> dict[str, str]:
     """The tags of a training of a sweep; none where no parent run was opened."""
-    return {} if parent is None else {PARENT: parent, OVERRIDES: "\n".join(overrides)}
+    if parent is None:
+        return {}
+    return {PARENT: parent, OVERRIDES: "\n".join(overrides), WORKER: worker}
 
 
 def children(run_id: str) -> list[Child]:
@@ -62,6 +66,7 @@ def children(run_id: str) -> list[Child]:
             val_accuracy=run.data.metrics.get(SCORE) if run.info.status == "FINISHED" else None,
             num_parameters=_whole(run.data.metrics.get(SIZE)),
             given_up=tracking.GIVEN_UP in run.data.tags,
+            worker=run.data.tags.get(WORKER, ""),
             best=BEST in run.data.tags,
         )
         for run in found
@@ -114,11 +119,13 @@ def finish(run_id: str) -> bool:
     return True
 
 
-def end_children(run_id: str, status: str) -> None:
-    """Close the trainings of a sweep whose processes were stopped with it."""
-    for child in children(run_id):
-        if child.status == "RUNNING":
+def end_children(run_id: str, status: str, *, worker: str) -> bool:
+    """Close the trainings of a worker that was stopped; whether others of the sweep go on."""
+    running = [child for child in children(run_id) if child.status == "RUNNING"]
+    for child in running:
+        if child.worker == worker:
             end(child.run_id, status)
+    return any(child.worker != worker for child in running)
 
 
 def _whole(number: float | None) -> int | None:

@@ -1,6 +1,7 @@
 """A sweep as one MLflow run with its trainings below it; Hydra calls this around `train -m`."""
 
 import contextlib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from digits.runs import sweeps, tracking, unsent
 from digits.sweeping import place, studies
 from digits.sweeping.groups import MOST_LISTED, best, group, summary
 
-_open: list[str] = []  # the parent run that is not closed yet, if there is one
+_open: list[place.Place] = []  # the sweep whose parent run is not closed yet, if there is one
 _failed: list[int] = []  # of the sweep that has ended
 
 
@@ -31,8 +32,8 @@ class SweepRun(Callback):
                 again=shared or (known.run_id if known and known.digest else None),
             )
             studies.keep_parent_run(config, run_id)
-            place.note(folder, run_id=run_id)
-            _open[:] = [run_id]
+            worker = (known and known.worker) or uuid.uuid4().hex
+            _open[:] = [place.note(folder, run_id=run_id, worker=worker)]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
@@ -40,7 +41,8 @@ class SweepRun(Callback):
         _failed[:] = [num_failed]
         if not _open:
             return
-        run_id = _open[0]
+        run_id = _open[0].run_id
+        assert run_id
         children = _children(run_id)
         groups = group(children)
         winners = best(groups, small_too="num_parameters" in studies.objectives(config))
@@ -62,7 +64,8 @@ class SweepRun(Callback):
             names=[each.name for each in winners],
             run_ids=[one for each in winners for one in each.run_ids],
         )
-        _close("FINISHED" if groups else "FAILED")
+        sweeps.end(run_id, "FINISHED" if groups else "FAILED")
+        _open.clear()
         missed = any(unsent.holds(child.run_id) for child in children)
         place.note(folder, finished=num_failed == 0 and not missed)
         print(f"\n{text}\nrun {run_id}", flush=True)
@@ -74,11 +77,16 @@ def num_failed() -> int:
 
 
 def close_what_was_stopped() -> None:
-    """Mark a sweep that an interrupt or an error cut off, and what was trained in it just then."""
+    """Mark a sweep that an interrupt or an error cut off, and what was trained in it just then.
+
+    What other workers of the same study train goes on, and with it the run that is theirs, too.
+    """
     if _open:
         with contextlib.suppress(tracking.TrackingError):
-            sweeps.end_children(_open[0], "KILLED")
-            _close("KILLED")
+            stopped = _open.pop()
+            assert stopped.run_id
+            if not sweeps.end_children(stopped.run_id, "KILLED", worker=stopped.worker):
+                sweeps.end(stopped.run_id, "KILLED")
 
 
 def _children(run_id: str) -> list[sweeps.Child]:
@@ -89,10 +97,6 @@ def _children(run_id: str) -> list[sweeps.Child]:
         with contextlib.suppress(tracking.TrackingError, OSError):  # `digits sync` says why
             unsent.send(each)
     return sweeps.children(run_id) if kept else children
-
-
-def _close(status: str) -> None:
-    sweeps.end(_open.pop(), status)
 
 
 def _draw(groups: list[Any], children: list[sweeps.Child]) -> dict[str, Any]:

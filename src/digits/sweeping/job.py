@@ -26,7 +26,7 @@ class Job:
     def tags(self) -> dict[str, str]:
         """What MLflow knows of the sweep that the training belongs to."""
         known = place.read(self._folder) if self._folder else None
-        return sweeps.child_tags(known.run_id, self.asked) if known else {}
+        return sweeps.child_tags(known.run_id, self.asked, worker=known.worker) if known else {}
 
     def done(self) -> dict[str, Any] | None:
         """What the training came to where the sweep has it already; None where it has not."""

@@ -30,7 +30,8 @@ class Place:
     """What a sweep's folder says of it."""
 
     digest: str  # of the sweep; empty where the folder was named, and may have been another's
-    run_id: str | None = None  # its run in MLflow
+    run_id: str | None = None  # its run in MLflow, which several folders have in a shared search
+    worker: str = ""  # what no other folder has
     finished: bool = False  # nothing of it is missing
 
 

@@ -1,0 +1,164 @@
+"""What a sweep is made of: one training of it, what it sums up, and what a stop ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from digits.runs import sweeps, unsent
+from digits.sweeping import callback, place
+from digits.sweeping.job import Job
+from stores import mlflow_client, new_store
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of a store that has nothing yet, which the code finds too."""
+    monkeypatch.chdir(tmp_path)
+    uri = new_store(tmp_path / "runs.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return mlflow_client(uri)
+
+
+def job(sweep: Path, out: Path | None = None) -> Job:
+    """The first training of a sweep, as Hydra has it."""
+    hydra = {
+        "mode": RunMode.MULTIRUN,
+        "sweep": {"dir": str(sweep)},
+        "sweeper": {},
+        "overrides": {"task": ["seed=1"]},
+        "runtime": {"output_dir": str(sweep.resolve() / "seed=1")},
+    }
+    return Job(OmegaConf.create(hydra), out=out or sweep / "seed=1")
+
+
+def write_result(out: Path, run_id: str) -> None:
+    """What a training leaves in its folder."""
+    (out / "bundle").mkdir(parents=True)
+    (out / "run.json").write_text(json.dumps({"run_id": run_id}))
+    (out / "bundle" / "model.json").write_text(json.dumps({"name": "tiny"}))
+
+
+def test_a_training_that_is_done_is_closed_where_it_is_not_yet(store: Any) -> None:
+    sweep = Path("sweep")
+    place.note(sweep, digest="that of this sweep")
+    run_id = store.create_run("0").info.run_id
+    write_result(sweep / "seed=1", run_id)
+    assert job(sweep).done() == {"run_id": run_id, "name": "tiny"}
+    assert store.get_run(run_id).info.status == "FINISHED"
+    store.set_terminated(run_id, "FINISHED", end_time=1_000)
+    assert job(sweep).done() is not None
+    assert store.get_run(run_id).info.end_time == 1_000  # when it ended, whoever asks later
+
+
+def test_a_training_that_the_store_no_longer_has_is_not_done(store: Any) -> None:
+    sweep = Path("sweep")
+    place.note(sweep, digest="that of this sweep")
+    write_result(sweep / "seed=1", "0" * 32)
+    assert job(sweep).done() is None
+
+
+def test_a_training_that_writes_elsewhere_is_never_done_and_fails_as_the_others(
+    store: Any,
+) -> None:
+    sweep, out = Path("sweep"), Path("models/tiny")
+    place.note(sweep, digest="that of this sweep")
+    write_result(out, store.create_run("0").info.run_id)  # by another command
+    elsewhere = job(sweep, out)
+    assert elsewhere.done() is None
+    elsewhere.failed("train: no luck")
+    assert place.failures(sweep) == ["train: no luck\n"]
+    elsewhere.began()
+    assert place.failures(sweep) == []
+
+
+def kept_training(store: Any, parent: str, accuracy: float, *, tag: str = "a") -> str:
+    """A training of a sweep of which MLflow has missed all but its beginning."""
+    run_id: str = store.create_run(
+        "0", tags=sweeps.child_tags(parent, ["seed=1"], worker="")
+    ).info.run_id
+    unsent.keep(run_id, "set_tag", key=tag, value="1")
+    unsent.keep(run_id, "log_metrics", metrics={sweeps.SCORE: accuracy}, step=1, at_ms=1_000)
+    unsent.keep(run_id, "end", status="FINISHED", at_ms=1_000)
+    return run_id
+
+
+def summed_up(store: Any, parent: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The figures of a sweep at its end."""
+    config = {"hydra": {"sweep": {"dir": "sweep"}, "sweeper": {}}}
+    monkeypatch.setattr(callback, "_open", [place.Place(digest="", run_id=parent)])
+    monkeypatch.setattr(callback, "_failed", [])
+    callback.SweepRun().on_multirun_end(OmegaConf.create(config))
+    metrics: dict[str, float] = store.get_run(parent).data.metrics
+    return metrics
+
+
+def test_a_sweep_sums_up_what_mlflow_had_missed_of_its_trainings(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent = sweeps.start(name="sweep", again=None)
+    for accuracy in (0.5, 0.75):
+        kept_training(store, parent, accuracy)
+    metrics = summed_up(store, parent, monkeypatch)
+    assert metrics["best/val_accuracy_mean"] == 0.625
+    assert unsent.runs() == []
+    known = place.read(Path("sweep"))
+    assert known is not None
+    assert known.finished
+
+
+def test_a_sweep_is_not_over_while_something_of_it_cannot_be_sent(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent = sweeps.start(name="sweep", again=None)
+    kept_training(store, parent, 0.5)
+    refused = kept_training(store, parent, 0.75, tag="longer than MLflow takes" * 50)
+    assert summed_up(store, parent, monkeypatch)["best/val_accuracy_mean"] == 0.5
+    assert unsent.runs() == [refused]
+    known = place.read(Path("sweep"))
+    assert known is not None
+    assert not known.finished
+
+
+def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent = sweeps.start(name="search", again=None)
+    folders = [Path("sweep"), Path("sweep_2")]
+    workers = [place.note(folder, run_id=parent, worker=folder.name) for folder in folders]
+    runs = [store.create_run("0", tags=job(folder).tags()).info.run_id for folder in folders]
+
+    def states() -> list[str]:
+        return [store.get_run(run_id).info.status for run_id in (parent, *runs)]
+
+    monkeypatch.setattr(callback, "_open", [workers[0]])
+    callback.close_what_was_stopped()
+    assert states() == ["RUNNING", "KILLED", "RUNNING"]
+    callback.close_what_was_stopped()  # nothing is open here any more
+    assert states() == ["RUNNING", "KILLED", "RUNNING"]
+    monkeypatch.setattr(callback, "_open", [workers[1]])
+    callback.close_what_was_stopped()
+    assert states() == ["KILLED", "KILLED", "KILLED"]
+
+
+def test_each_folder_of_a_sweep_is_a_worker_of_its_own_and_stays_it(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    monkeypatch.setattr(callback, "_open", [])
+    workers = []
+    for folder in ("one", "two", "one"):
+        overrides = {"task": ["seed=1,2"]}
+        config = {"hydra": {"sweep": {"dir": folder}, "sweeper": {}, "overrides": overrides}}
+        callback.SweepRun().on_multirun_start(OmegaConf.create(config))
+        known = place.read(Path(folder))
+        assert known is not None
+        workers.append(known.worker)
+    assert workers[0] == workers[2] != workers[1]
+    assert job(Path("one")).tags()[sweeps.WORKER] == workers[0]
