@@ -124,6 +124,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with stopping.explained("select"):
         candidates = settings.load_params().candidates
+        for name in candidates:
+            settings.expect_model(name)
         try:
             selected = run(candidates=candidates, models=arguments.models, out=arguments.out)
         except tracking.TrackingError as error:
