@@ -117,6 +117,8 @@ def _train(
                 "train_s": round(sum(row["epoch_s"] for row in history), 3),
                 "loop_s": round(seconds, 3),
                 "trainer": training.description,
+                "epochs": len(history),
+                "num_train": training.num_train,
             }
             _log_results(tracked, training, bundle=bundle, history=history, meta=meta)
         _write_history(out / "history.csv", history)
