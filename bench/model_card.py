@@ -2,8 +2,9 @@
 
     python bench/model_card.py
 
-Reads reports/ and bench/wild.json. Rewrites what is between `<!-- figures -->` and
-`<!-- /figures -->`. tests/test_documents.py fails when the card says anything else.
+Reads what is served (served/, or released/ where nothing is packaged), reports/ and
+bench/wild.json. Rewrites what is between `<!-- figures -->` and `<!-- /figures -->`.
+tests/test_documents.py fails when the card says anything else.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from digits.reporting import card
 from readme_results import Reader, fill, from_folder, read_json
 
 CARD = Path("docs/model-card.md")
+SERVED = ("served", "released")  # the first that is there is what answers: see reading.packaged
 
 
 def rewrite(text: str, read: Reader) -> str:
@@ -22,35 +24,64 @@ def rewrite(text: str, read: Reader) -> str:
 
 
 def figures(read: Reader) -> str:
-    """What training took; tables: on the test images, by half of them, outside the data set."""
+    """All that is known of the model that is served, in numbers."""
+    folder = next((each for each in SERVED if read(f"{each}/lineage.json")), SERVED[0])
+    origin, meta = (read_json(read, f"{folder}/{name}.json") for name in ("lineage", "model"))
     selected = read_json(read, "reports/selected.json")
-    name = selected["model"]
-    scored = read_json(read, f"reports/{name}/metrics.json")
-    (trained,) = (one for one in selected["candidates"] if one["run_id"] == selected["run_id"])
-    parts = [
-        f"Model `{name}`, {scored['num_parameters']:,} parameters, run `{selected['run_id']}`, "
-        f"commit `{selected['git_commit']}`.",
-        card.cost(trained),
-        card.on_test(scored),
-        card.halves(scored),
-    ]
-    wild = read_json(read, "bench/wild.json", needed=False)
-    if wild and wild["model"]["run_id"] == selected["run_id"]:
-        parts.append(_outside(wild["sets"]))
+    trained, metrics = None, origin["metrics"]
+    for one in selected["candidates"]:
+        if one["run_id"] == origin["run_id"]:
+            trained = one
+            metrics = {
+                **read_json(read, f"reports/{one['name']}/metrics.json"),
+                **read_json(read, f"reports/{one['name']}/details.json", needed=False),
+            }
+    data = read_json(read, "reports/data.json")
+    same = data["digest"] == origin["data_digest"]
+    if trained and same:
+        trained = {**trained, "num_train": data["num_train"]}
+    parts = card.sections(
+        meta=meta,
+        origin=origin,
+        trained=trained,
+        metrics=metrics,
+        licence=data["licence"] if same else None,
+        outside=_outside(read_json(read, "bench/wild.json", needed=False), origin),
+    )
+    if selected["run_id"] != origin["run_id"]:
+        parts.insert(
+            1,
+            f"The pipeline has selected another, `{selected['model']}` of run "
+            f"`{selected['run_id']}`, which is not served; the README's figures are of that one.",
+        )
     return "\n\n".join(parts) + "\n"
 
 
-def _outside(sets: dict[str, Any]) -> str:
+def _outside(wild: dict[str, Any], origin: dict[str, Any]) -> list[str]:
+    """What was measured on images from elsewhere, and of which model, where it was another."""
+    if not wild:
+        return [
+            "Not measured: there is no `bench/wild.json`; `make wild` writes it, of any labelled "
+            "folder."
+        ]
     rows = []
-    for name, row in sets.items():
+    for name, row in wild["sets"].items():
         if "accuracy" in row:
-            interval = f"{row['accuracy_low']:.1%} to {row['accuracy_high']:.1%}"
-            shares = [f"{row['accuracy']:.1%}", interval, f"{row['refused']:.1%}", ""]
-            rows.append([name, f"{row['num_digits']}", *shares])
+            rows.append([f"{name}, read right", *card.share(row["accuracy"], row["num_digits"])])
+            rows.append([f"{name}, refused", *card.share(row["refused"], row["num_digits"])])
         if "others_accepted" in row:
-            rows.append([name, f"{row['num_others']}", "", "", "", f"{row['others_accepted']:.1%}"])
-    head = ["Outside MNIST", "Images", "Read right", "95 % interval", "Refused", "Accepted"]
-    return card.table(head, rows)
+            accepted = card.share(row["others_accepted"], row["num_others"])
+            rows.append([f"{name}, accepted", *accepted])
+    measured = wild["model"]
+    table = card.table(["Images from elsewhere", *card.HEAD], rows)
+    if measured["run_id"] == origin["run_id"]:
+        return [table]
+    return [
+        f"Not measured of this model. These figures are of another: `{measured['name']}`, version "
+        f"{measured['version']}, run `{measured['run_id']}`, which learnt from "
+        f"`{measured['data_digest']}`.",
+        table,
+    ]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +109,42 @@ def test_what_cannot_be_a_candidate_is_refused_and_nothing_is_written(inside: Pr
         adoption.adopt(run_id)
     assert Path("params.yaml").read_bytes() == other
     assert sorted(Path("conf/model").iterdir()) == models
+
+
+def test_a_run_of_other_images_or_of_another_split_is_refused(inside: Project) -> None:
+    models, run_id = sorted(Path("conf/model").iterdir()), inside.run_id("found")
+    facts = Path("data/mnist/prepared/data.json")
+    before = facts.read_text()
+    known = json.loads(before)
+    try:
+        other = {**known, "digest": "sha256:" + "9" * 64, "num_train": 600, "num_val": 140}
+        facts.write_text(json.dumps(other))
+        said = CliRunner().invoke(main, ["adopt", run_id])
+        facts.unlink()
+        missing = CliRunner().invoke(main, ["adopt", run_id])
+    finally:
+        facts.write_text(before)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert said.stderr.count("\n") == 1
+    learnt = f"drawn with 640 images to learn from and 100 held out ({known['digest'][:15]})"
+    assert f"was trained on {learnt} and could not be repeated" in said.stderr
+    assert "drawn with 600 images to learn from and 140 held out (sha256:99999999)" in said.stderr
+    assert missing.exit_code == 2
+    assert "data.json is missing; run `dvc repro prepare`" in missing.stderr
+    assert sorted(Path("conf/model").iterdir()) == models
+    assert Path("params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(("key", "made_with"), [("seed", 2), ("val_size", 0.1)])
+def test_a_split_that_is_not_prepared_yet_is_prepared_first(
+    inside: Project, key: str, made_with: float
+) -> None:
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    params = {"params.yaml": {"seed": settings["seed"], "val_size": settings["val_size"]}}
+    params["params.yaml"][key] = made_with
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"prepare": {"params": params}}}))
+    try:
+        with pytest.raises(ValueError, match=f"{key}: .* was made with {made_with}; run `dvc re"):
+            adoption.adopt(inside.run_id("found"))
+    finally:
+        Path("dvc.lock").unlink()

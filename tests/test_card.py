@@ -11,8 +11,17 @@ META = {
     "name": "cnn",
     "lineage": {"dataset": "mnist", "data_digest": "sha256:ab", "fallback": False, "seed": 7},
     "validation": {"accuracy": 0.9946, "num": 5000},
+    "calibration": {"temperature": 0.4782},
+    "rejection": {"threshold": 5.665, "refused": 0.0065},
 }
-TRAINED = {"run_id": "0123", "git_commit": "abc", "train_s": 720.0, "trainer": "cpu 32-true"}
+TRAINED = {
+    "run_id": "0123",
+    "git_commit": "abc",
+    "train_s": 720.0,
+    "trainer": "cpu 32-true",
+    "epochs": 11,
+    "num_train": 55000,
+}
 METRICS: dict[str, Any] = {
     "accuracy": 0.99,
     "accuracy_low": 0.98,
@@ -22,6 +31,11 @@ METRICS: dict[str, Any] = {
     "ece": 0.0016,
     "mean_corrupted_accuracy": 0.95,
     "refused_share": 0.0083,
+    "handwriting_accuracy": 0.995,
+    "handwriting_refused_share": 0.005,
+    "num_handwriting": 200,
+    "nondigits_accepted_share": 0.05,
+    "num_nondigits": 300,
     "num_parameters": 76283,
     "per_class": {
         "0": {"precision": 0.5, "recall": 0.75, "f1": 0.6, "num": 100},
@@ -42,7 +56,37 @@ def test_every_share_says_of_how_many_images_and_in_which_interval() -> None:
     assert "| second half | 500 | 100.00% | 99.24% to 100.00% |" in text
     assert "| 0 | 100 | 75.00% | 65.70% to 82.45% | 50.00% |" in text
     assert "| shot noise | 1,001 | 90.00% | 87.99% to 91.71% |" in text
-    assert "99.46% of 5,000 images" in text
+    assert "99.46% of 5,000 images that it did not learn from (99.22% to 99.63%)" in text
+    assert "| read right | 1,001 | 99.00% | 98.17% to 99.46% |" in text
+    assert "0.83% of 1,001 test images (0.43% to 1.61%)" in text
+
+
+def test_what_is_drawn_is_told_apart_from_the_test_images() -> None:
+    before, _, after = written().partition("### Drawn by a program")
+    assert "handwriting" not in before
+    assert "| handwriting, read right | 200 | 99.50% | 97.22% to 99.91% |" in after
+    assert "| non-digits, accepted | 300 | 5.00% | 3.05% to 8.08% |" in after
+    shares = {key: value for key, value in METRICS.items() if not key.startswith("num_")}
+    older = shares | {"num_images": 1001, "num_parameters": 76283}
+    assert "| handwriting, read right |  | 99.50% |  |" in written(metrics=older)
+
+
+def test_epochs_calibration_and_refusals_are_in_it() -> None:
+    text = written()
+    assert "Trained on 55,000 images, 11 epochs, in 720 s on cpu 32-true" in text
+    assert "calibration error: 0.16% over 1,001 test images, in 15 bins of equal width" in text
+    assert "a temperature of 0.4782, fitted on 5,000 validation images" in text
+    assert "less familiar than 5.665 is refused, as 0.65% of the validation images were" in text
+
+
+def test_what_was_not_measured_is_said() -> None:
+    assert "Not measured for this card; `make wild` does" in written()
+    scored = {
+        key: METRICS[key] for key in METRICS if "class" not in key and "corrupted_" not in key
+    }
+    text = written(metrics=scored | {"mean_corrupted_accuracy": 0.95})
+    assert "By class: not in `reports/`" in text
+    assert "By corruption: not in `reports/`" in text
 
 
 def test_a_class_without_images_has_no_share() -> None:

@@ -1,6 +1,7 @@
 """`digits predict` and `digits summary`, as typed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,46 @@ def test_a_stand_in_is_warned_of(project: Path) -> None:
     assert result.stderr.startswith("warning: this model was trained on optdigits, a stand-in")
 
 
-def test_a_bundle_can_be_asked_before_it_is_packaged(project: Path) -> None:
-    result = digits("predict", "--json", "--model", "bundle", "one.png")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["model"] == dict.fromkeys(IDENTITY)
+def model_of(folder: str) -> dict[str, Any]:
+    result = digits("predict", "--json", "--model", folder, "one.png")
+    assert result.exit_code == 0, result.output
+    model: dict[str, Any] = json.loads(result.stdout)["model"]
+    assert tuple(model) == IDENTITY
+    return model
+
+
+def test_a_bundle_is_named_by_what_is_known_of_it(project: Path) -> None:
+    meta = json.loads((project / "bundle/model.json").read_text())
+    known = {"name": meta["name"], "data_digest": meta["lineage"]["data_digest"]}
+    assert None not in known.values()
+    (project / "bundle").rename(project / "copied")
+    assert model_of("copied") == dict.fromkeys(IDENTITY) | known
+
+    for folder in ("models/tiny", "champion"):
+        (project / folder).mkdir(parents=True)
+        shutil.copytree("copied", f"{folder}/bundle")
+    trained = {"run_id": "0123", "git_commit": "abc"}
+    Path("models/tiny/run.json").write_text(json.dumps(trained | {"train_s": 1}))
+    assert model_of("models/tiny/bundle") == {"version": None, **known, **trained}
+    crowned = {"name": "tiny", "version": 3, "run_id": "4567", "git_commit": "def"}
+    Path("champion/champion.json").write_text(json.dumps(crowned))
+    assert model_of("champion/bundle") == known | crowned
+    assert model_of("served")["run_id"] == SELECTED["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "there"),
+    [("models/tniy/bundle", "models/tiny/bundle"), ("models/tiny", "models/tiny/bundle")],
+)
+def test_a_folder_that_is_no_bundle_is_answered_with_the_nearest(
+    project: Path, folder: str, there: str
+) -> None:
+    (project / "models/tiny").mkdir(parents=True)
+    (project / "bundle").rename(project / "models/tiny/bundle")
+    result = digits("predict", "--model", folder, "one.png")
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = f"Error: {folder} is no bundle, it has no model.json; there is {there}\n"
+    assert result.stderr == said
 
 
 def test_nothing_packaged_is_said_in_one_sentence(

@@ -167,7 +167,7 @@ def test_a_run_without_a_bundle_is_compared_without_the_images(store: Store) -> 
         ("champoin", "there is no run 'champoin'; did you mean 'champion'?"),
         ("challenger", "there is no challenger now; a selected model that is not better"),
         ("v9", "there is no run 'v9'; "),
-        ("zz' or 1 = '1", "there is no run \"zz' or 1 = '1\"; `digits runs` lists them"),
+        ("zz' or 1 = '1", "there is no run \"zz' or 1 = '1\"; the latest are "),
     ],
 )
 def test_a_run_that_is_not_there_is_named_with_the_nearest(word: str, sentence: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hydra.errors import HydraException
 
-from digits import compose, configuration
+from digits import compose, configuration, overrides
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,7 +145,8 @@ def test_a_model_file_that_leaves_its_training_out_is_refused() -> None:
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(HydraException) as caught:
         configuration.compose(["model=cn"])
-    assert configuration.one_line(caught.value) == (
+    assert overrides.explained(caught.value) == "model=cn is not there; there is model=cnn"
+    assert overrides.one_line(caught.value) == (
         "In 'train': Could not find 'model/cn' Available options in 'model': "
         "adam_cnn cnn convnet ensemble lenet5 linear mlp simple_mlp student tiny vgg_small wide_mlp"
     )
@@ -182,7 +183,7 @@ def test_a_candidate_no_longer_listed_leaves_no_file(project: Path) -> None:
 def test_a_candidate_that_cannot_be_trained_is_named_and_nothing_is_written(
     project: Path,
 ) -> None:
-    with pytest.raises(ValueError, match=r"candidate 'cn' does not compose: In 'train': Could not"):
+    with pytest.raises(ValueError, match=r"candidate 'cn' does not compose: model=cn is not there"):
         compose.run(candidates=("cnn", "cn"), out=project / "composed")
     edit("conf/model/mlp.yaml", r"epochs: \d+", "epochs: none")
     with pytest.raises(ValueError, match=r"'mlp' does not compose: training.epochs must be an int"):

@@ -84,7 +84,7 @@ def test_the_command_fetches_what_params_yaml_names(tmp_path: Path) -> None:
     assert raw(root / "data" / "raw") == RIGHT
 
 
-def test_an_error_is_one_line_and_status_one(tmp_path: Path) -> None:
+def test_an_error_is_one_line_and_status_one_and_a_mistake_status_two(tmp_path: Path) -> None:
     root = project(tmp_path / "project", "gone", "also/gone")
     done = command(root)
     assert done.returncode == 1
@@ -94,7 +94,7 @@ def test_an_error_is_one_line_and_status_one(tmp_path: Path) -> None:
     params = root / "params.yaml"
     params.write_text(params.read_text().replace("name: tiny", "name: tniy"))
     done = command(root)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         "digits.fetch: data.name 'tniy' is not in conf/data (tiny); did you mean 'tiny'?\n"
     )

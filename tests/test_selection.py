@@ -23,6 +23,7 @@ def candidate(
         git_commit=None,
         train_s=1.0,
         trainer="cpu 32-true",
+        epochs=11,
         stand_in=False,
     )
 

@@ -121,14 +121,6 @@ def test_letters_are_in_the_fonts() -> None:
         assert not [letter for letter in nondigits.LETTERS if ord(letter) not in known], font
 
 
-def test_command_says_what_is_wrong(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sys.argv", ["synthesize", "--data", "mnits"])
-    with pytest.raises(SystemExit, match=r"synthesize: data.name 'mnits' .* did you mean 'mnist'"):
-        synthesize.main()
-
-
 def test_ctrl_c_ends_it_with_a_sentence_and_leaves_what_was_there(tmp_path: Path) -> None:
     shutil.copytree(settings.CONF, tmp_path / "conf")
     out = tmp_path / "data" / "mnist" / "synthetic.npz"

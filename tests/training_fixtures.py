@@ -59,7 +59,8 @@ forked.set_forkserver_preload(PRELOADED)
 def begin_loading() -> None:
     """Start the process that trainings are forked from, unless it is there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where `warm` is
+        where = (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))  # `warm` is in the first
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, where)))
         multiprocessing.forkserver.ensure_running()
 
 

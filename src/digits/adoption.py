@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from digits import configuration, settings
-from digits.files import replacing
-from digits.runs import finding, tracking
+from digits.files import read_json, replacing
+from digits.runs import finding, lineage, tracking
 
 MODELS = settings.CONF / "model"
 GROUPS = ("augment", "optimizer", "schedule", "synthetic")
@@ -35,8 +35,9 @@ class Adopted:
 def adopt(word: str, *, name: str | None = None) -> Adopted:
     """Write conf/model/NAME.yaml for the run that `word` names, and add NAME to the candidates.
 
-    Raises ValueError where there is no such run, where it cannot be a candidate, or where the name
-    is taken; TrackingError where MLflow cannot be reached. Nothing is written then.
+    Raises ValueError where there is no such run, where it cannot be a candidate or is of other data
+    than is prepared, or where the name is taken; FileNotFoundError where nothing is prepared;
+    TrackingError where MLflow cannot be reached. Nothing is written then.
     """
     run = finding.find(word)
     wanted = _configuration(run)
@@ -114,8 +115,39 @@ def _expect_candidate(run: Any, wanted: dict[str, Any], params: settings.Params)
             f"{name!r} left out fold {wanted['fold']}; adopt one that learnt from all that the "
             "pipeline trains on"
         )
+    _expect_same_data(name, wanted["data"], Path(prepared), params)
     for key in [key for key in wanted if key not in SECTIONS]:
         del wanted[key]
+
+
+def _expect_same_data(
+    name: str, learnt: dict[str, Any], prepared: Path, params: settings.Params
+) -> None:
+    """Raise ValueError for a run of other images, or of another split of them, than are prepared.
+
+    The digest is of the images in all three splits.
+    """
+    asked = {"seed": params.seed, "val_size": params.val_size}
+    done = {key: value for key, value in lineage.lock_params("prepare").items() if key in asked}
+    for key in [key for key in done if done[key] != asked[key]]:
+        raise ValueError(
+            f"{settings.PARAMS} has {key}: {asked[key]} and {prepared} was made with {done[key]}; "
+            "run `dvc repro prepare` first"
+        )
+    here = read_json(prepared / "data.json", stage="prepare")
+    if learnt["digest"] != here["digest"]:
+
+        def described(data: dict[str, Any]) -> str:
+            return (
+                f"{data['name']} with {data['num_train']:,} images to learn from and "
+                f"{data['num_val']:,} held out ({data['digest'][:15]})"
+            )
+
+        raise ValueError(
+            f"{name!r} was trained on {described(learnt)} and could not be repeated on what is in "
+            f"{prepared}, {described(here)}; prepare its data first: data, val_size and seed in "
+            f"{settings.PARAMS}"
+        )
 
 
 def _nearest_model(wanted: dict[str, Any]) -> str:

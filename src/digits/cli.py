@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that `--help` and a typo are answered at once.
 """
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import click
 
 from digits.files import read_json
+from digits.stopping import Mistake
 
 REPORTS = Path("reports")
 MODELS = Path("models")
 CHAMPION = Path("champion")
+BUNDLES = ("served", "champion/bundle", "models/*/bundle", "released")  # where the pipeline's are
+# What says where a bundle comes from, and the stage that writes it.
+ORIGINS = {"lineage.json": "package", "../champion.json": "gate", "../run.json": "train"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,14 +54,12 @@ def predict(
     from digits.reading.packaged import expect_whole, packaged_folder
     from digits.reading.predictor import IDENTITY, Predictor
 
+    if model and not (model / "model.json").exists():
+        raise Mistake(_no_bundle(model))
     model = model or packaged_folder()
     try:
         predictor = Predictor.open(model)
-        lineage = (
-            read_json(model / "lineage.json", stage="package")
-            if (model / "lineage.json").exists()
-            else {}
-        )
+        lineage = _origin(model, predictor.meta)
         if lineage.get("tag"):
             expect_whole(model, lineage)
     except (FileNotFoundError, ValueError) as error:
@@ -88,6 +91,32 @@ def predict(
         click.echo(complaint, err=True)
     if complaints:
         context.exit(1)
+
+
+def _origin(bundle: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """What is known of where a bundle comes from; `meta` is its model.json.
+
+    Where it was packaged its lineage.json says so, else what the gate that made it champion or its
+    training wrote beside the folder. ValueError says that it is damaged.
+    """
+    known = {**meta.get("lineage", {}), "name": meta["name"]}
+    for name, stage in ORIGINS.items():
+        # Only beside a folder of the pipeline's making: a run.json of others says nothing of it.
+        if name.startswith("..") and bundle.resolve().name != "bundle":
+            continue
+        path = bundle.resolve() / name
+        if path.exists():
+            written = read_json(path, stage=stage)
+            return written if "tag" in written else known | written
+    return known
+
+
+def _no_bundle(model: Path) -> str:
+    """A folder that is no bundle, with those nearest to it that are."""
+    known = [str(path.parent) for where in BUNDLES for path in Path().glob(f"{where}/model.json")]
+    near = difflib.get_close_matches(str(model), known, n=2, cutoff=0.5) or known
+    there = f"; there is {' or '.join(near)}" if near else "; `make repro` makes one"
+    return f"{model} is no bundle, it has no model.json{there}"
 
 
 def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:

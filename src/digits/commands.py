@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from digits.cli import main
-from digits.runs.commands import Mistake, compare, lineage, runs, sync
+from digits.runs.commands import compare, lineage, runs, sync
+from digits.stopping import Mistake
 
 because = click.option("--because", "why", required=True, help="Why, for those who ask later.")
 

@@ -13,20 +13,20 @@ from pathlib import Path
 import yaml
 from hydra.errors import HydraException
 
-from digits import configuration, settings, stopping
+from digits import configuration, overrides, settings, stopping
 from digits.files import replacing_folder
 
 
 def run(*, candidates: tuple[str, ...], out: Path) -> None:
-    """Write one file a candidate; ValueError names the candidate that does not compose."""
+    """Write one file a candidate; Mistaken names the candidate that does not compose."""
     with replacing_folder(out) as folder:
         for name in candidates:
             try:
                 config = configuration.compose([f"model={name}"])
                 configuration.check(config)
             except (HydraException, ValueError) as error:
-                reason = configuration.one_line(error)
-                raise ValueError(f"candidate {name!r} does not compose: {reason}") from error
+                reason = overrides.explained(error)
+                raise settings.Mistaken(f"candidate {name!r} does not compose: {reason}") from error
             text = yaml.safe_dump(config, sort_keys=True)
             (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 

@@ -1,19 +1,16 @@
 """Compose conf/ with Hydra: the same for the pipeline, a run by hand and a sweep."""
 
-import difflib
 import hashlib
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from digits import settings
+from digits.settings import Mistaken
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
@@ -51,7 +48,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def check(config: dict[str, Any]) -> None:
-    """Raise ValueError for a value that no training can work with, before one is begun.
+    """Raise Mistaken for a value that no training can work with, before one is begun.
 
     What only one network, schedule or augmentation knows of is checked by that.
     """
@@ -69,7 +66,7 @@ def check(config: dict[str, Any]) -> None:
     _expect_number(config, "synthetic.nondigits_late", float, lowest=0, highest=1)
     augmented = _value(config, "model.test_time_augmentation")
     if not isinstance(augmented, bool):
-        raise ValueError(f"model.test_time_augmentation must be true or false, got {augmented!r}")
+        raise Mistaken(f"model.test_time_augmentation must be true or false, got {augmented!r}")
     if _value(config, "fold") is not None:
         _expect_number(config, "fold", int, lowest=0, highest=config["num_folds"] - 1)
     choices = [
@@ -87,7 +84,7 @@ def check(config: dict[str, Any]) -> None:
     for key, known in choices:
         value = _value(config, key)
         if value not in known:
-            raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}")
+            raise Mistaken(f"{key} must be one of {', '.join(known)}, got {value!r}")
 
 
 def fingerprint(config: dict[str, Any], *more: str) -> str:
@@ -112,7 +109,7 @@ def teacher_sha256(config: dict[str, Any]) -> str | None:
         return None
     path = Path(teacher) / "model.onnx"
     if not path.is_file():
-        raise ValueError(
+        raise Mistaken(
             f"training.teacher={teacher} is no bundle: {path} is missing; train one first, "
             f"`python -m digits.train model=ensemble out={Path(teacher).parent}`"
         )
@@ -130,38 +127,6 @@ def synthetic_sha256(config: dict[str, Any]) -> str | None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run `dvc repro synthesize`")
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def explained(error: Exception) -> str:
-    """A mistake in what was asked for as one sentence, with what was probably meant."""
-    if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is no KEY=VALUE, such as seed=1"
-    text = str(error)
-    options = re.search(r"Available options in '([^']*)':\n((?:\t.*\n?)*)", text)
-    if options:
-        asked = re.search(r"Could not find '([^']*)'", text)
-        name = asked[1].rpartition("/")[2] if asked else ""
-        known = options[2].split()
-        near = difflib.get_close_matches(name, known, n=2) or known
-        return f"{options[1]}={name} is not there; there is {options[1]}={' or '.join(near)}"
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OmegaConfBaseException):
-        cause = cause.__cause__
-    if cause is not None and isinstance(cause.parent_node, DictConfig) and cause.full_key:
-        path, _, key = cause.full_key.rpartition(".")
-        keys = [str(each) for each in cause.parent_node]
-        prefix = f"{path}." if path else ""
-        near = [prefix + each for each in difflib.get_close_matches(key, keys, n=2)]
-        meant = (
-            f"; did you mean {' or '.join(near)}?" if near else f"; +{cause.full_key}=VALUE adds it"
-        )
-        return f"the configuration has no {cause.full_key!r}{meant}"
-    return one_line(error)
-
-
-def one_line(error: Exception) -> str:
-    """An error's message as one sentence, without Hydra's list of places it looked in."""
-    return " ".join(str(error).partition("\nConfig search path")[0].split())
 
 
 def code_digest() -> str:
@@ -185,14 +150,14 @@ def _expect_number(
     if not isinstance(value, kinds) or isinstance(value, bool) or not lowest <= value <= highest:
         what = "an integer" if kind is int else "a number"
         within = f">= {lowest}" if highest == math.inf else f"in {lowest}..{highest}"
-        raise ValueError(f"{key} must be {what} {within}, got {value!r}")
+        raise Mistaken(f"{key} must be {what} {within}, got {value!r}")
 
 
 def _value(config: dict[str, Any], key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
-            raise ValueError(f"{key} is missing: the model's file in conf/model/ must set it")
+            raise Mistaken(f"{key} is missing: the model's file in conf/model/ must set it")
         value = value[part]
     return value
 
@@ -201,5 +166,5 @@ def _read_param(key: str) -> Any:
     settings.load_params()  # says what is wrong with the file before a single value of it is used
     value = OmegaConf.select(OmegaConf.load(settings.PARAMS), key, throw_on_missing=True)
     if value is None:
-        raise ValueError(f"conf/ asks for {key!r}, which {settings.PARAMS} does not have")
+        raise Mistaken(f"conf/ asks for {key!r}, which {settings.PARAMS} does not have")
     return value

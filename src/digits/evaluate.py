@@ -136,15 +136,20 @@ def score_corrupted(
 
 
 def score_drawn(predictor: Predictor, synthetic: Path) -> dict[str, float]:
-    """What becomes of drawn handwriting and of drawn non-digits, those kept from training."""
+    """What becomes of drawn handwriting and of drawn non-digits, those kept from training.
+
+    Their numbers, and shares of them.
+    """
     names = ("heldout_images", "heldout_labels", "heldout_nondigits")
     images_NHW, labels_N, others_NHW = _read_arrays(synthetic, names, stage="synthesize")
-    scored = {}
+    scored: dict[str, float] = {}
     if len(labels_N):
         predictions_N = predictor.probabilities(images_NHW).argmax(axis=1)
+        scored["num_handwriting"] = len(labels_N)
         scored["handwriting_accuracy"] = scores.accuracy(labels_N, predictions_N)
         scored["handwriting_refused_share"] = 1 - float(predictor.accepts(images_NHW).mean())
     if len(others_NHW):
+        scored["num_nondigits"] = len(others_NHW)
         scored["nondigits_accepted_share"] = float(predictor.accepts(others_NHW).mean())
     return {name: round(share, 6) for name, share in scored.items()}
 

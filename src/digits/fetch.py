@@ -38,6 +38,7 @@ from digits.settings import (
     IDX_PATHS,
     Dataset,
     IdxFile,
+    Mistaken,
     load_dataset,
     load_params,
     raw_folder,
@@ -249,7 +250,10 @@ def _fall_back(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch what params.yaml names; 0 when the files are there, 1 when not, 130 on Ctrl-C."""
+    """Fetch what params.yaml names; 0 when the files are there, 130 on Ctrl-C, else 1.
+
+    2 when what was asked for is not known.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m digits.fetch", description=__doc__.splitlines()[0]
     )
@@ -267,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = run(dataset=dataset, fallback=params.data_fallback, out=out)
     except (OSError, ValueError) as error:
         print(f"digits.fetch: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, Mistaken) else 1
     except KeyboardInterrupt:
         print("digits.fetch: interrupted; run again to go on", file=sys.stderr)
         return 130

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+NUM_BINS = 15  # of confidence, as Guo et al. 2017 have them
+
 Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
 
@@ -39,11 +41,11 @@ def negative_log_likelihood(labels_N: Labels, probabilities_NK: Probabilities) -
 
 
 def expected_calibration_error(
-    labels_N: Labels, probabilities_NK: Probabilities, *, num_bins: int = 15
+    labels_N: Labels, probabilities_NK: Probabilities, *, num_bins: int = NUM_BINS
 ) -> float:
     """How far confidence is from accuracy, in [0, 1], over bins of equal width.
 
-    Guo et al. 2017 (arXiv 1706.04599), who use 15 bins.
+    Guo et al. 2017 (arXiv 1706.04599).
     """
     confidence_N = probabilities_NK.max(axis=1)
     right_N = probabilities_NK.argmax(axis=1) == labels_N

@@ -30,6 +30,7 @@ class Candidate:
     git_commit: str | None
     train_s: float  # the training loop alone
     trainer: str  # what it ran on
+    epochs: int | None  # None of a training from before it was written down
     stand_in: bool  # trained on the fallback, because the data set could not be fetched
 
 
@@ -109,6 +110,7 @@ def read_candidate(model: Path, name: str) -> Candidate:
             git_commit=run_facts["git_commit"],
             train_s=run_facts["train_s"],
             trainer=run_facts["trainer"],
+            epochs=run_facts.get("epochs"),
             stand_in=meta["lineage"]["fallback"],
         )
     except KeyError as error:
@@ -124,6 +126,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with stopping.explained("select"):
         candidates = settings.load_params().candidates
+        for name in candidates:
+            settings.expect_model(name)
         try:
             selected = run(candidates=candidates, models=arguments.models, out=arguments.out)
         except tracking.TrackingError as error:

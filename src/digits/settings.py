@@ -44,6 +44,10 @@ def synthetic_shares(synthetic: dict[str, Any]) -> dict[str, float]:
     return {kind: synthetic[kind] if drawn else 0 for kind, drawn in synthetic["drawn"].items()}
 
 
+class Mistaken(ValueError):
+    """What a person asked for is not there or cannot be: one line, and exit status 2."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class IdxFile:
     """One IDX file of a data set: its name, uncompressed size and digest."""
@@ -104,25 +108,25 @@ class Params:
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """Read params.yaml; ValueError names the key, the value and the remedy."""
+    """Read params.yaml; Mistaken names the key, the value and the remedy."""
     raw = _read_yaml(path, "the pipeline's settings; run from the project's root")
     _expect_keys(path, raw, {field.name for field in fields(Params)} - FLAT | {"data"})
     _expect_keys(path, raw["data"], {"name", "fallback"}, prefix="data.")
     name, fallback = raw["data"]["name"], raw["data"]["fallback"]
     if not isinstance(name, str):
-        raise ValueError(f"{path}: data.name must be the name of a file in conf/data, got {name!r}")
+        raise Mistaken(f"{path}: data.name must be the name of a file in conf/data, got {name!r}")
     if fallback not in FALLBACKS:
-        raise ValueError(f"{path}: data.fallback must be one of {FALLBACKS}, got {fallback!r}")
+        raise Mistaken(f"{path}: data.fallback must be one of {FALLBACKS}, got {fallback!r}")
     _expect_integer(path, "seed", raw["seed"], lowest=0)
     check_val_size(raw["val_size"], where=f"{path}: ")
     candidates, compare = raw["candidates"], raw["compare"]
     if not _is_list_of(str, candidates) or not candidates or len({*candidates}) != len(candidates):
-        raise ValueError(
+        raise Mistaken(
             f"{path}: candidates must be a list of distinct names in conf/model/, "
             f"got {candidates!r}"
         )
     if not _is_list_of(str, compare) or not all(re.fullmatch(r"[\w-]+", name) for name in compare):
-        raise ValueError(f"{path}: compare must be a list of folders in models/, got {compare!r}")
+        raise Mistaken(f"{path}: compare must be a list of folders in models/, got {compare!r}")
     return Params(
         data_name=name,
         data_fallback=fallback,
@@ -141,9 +145,9 @@ def _gate(path: Path, raw: Any) -> Gate:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if key == "wild":
             if value is not None and not isinstance(value, str):
-                raise ValueError(f"{path}: gate.wild must be a folder or null, got {value!r}")
+                raise Mistaken(f"{path}: gate.wild must be a folder or null, got {value!r}")
         elif not is_number or not value >= lowest:
-            raise ValueError(f"{path}: gate.{key} must be a number >= {lowest}, got {value!r}")
+            raise Mistaken(f"{path}: gate.{key} must be a number >= {lowest}, got {value!r}")
     return Gate(**raw)
 
 
@@ -152,14 +156,22 @@ def check_val_size(value: Any, *, where: str = "") -> None:
     is_share = isinstance(value, float) and 0 < value < 1
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if not is_share and not is_count:
-        raise ValueError(
+        raise Mistaken(
             f"{where}val_size must be a number of images, or a share between 0 and 1 of the "
             f"training images; got {value!r}"
         )
 
 
+def expect_model(name: str, *, conf: Path = CONF) -> None:
+    """Raise Mistaken for a model that has no file in conf/model/, with the nearest that has one."""
+    known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=2) or known
+        raise Mistaken(f"{name!r} is no model of {conf / 'model'}; there is {' or '.join(near)}")
+
+
 def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
-    """Read conf/data/NAME.yaml; ValueError names the key, the value and the remedy.
+    """Read conf/data/NAME.yaml; Mistaken names the key, the value and the remedy.
 
     An unknown name is answered with the nearest known one.
     """
@@ -168,7 +180,7 @@ def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
         known = sorted(file.stem for file in (conf / "data").glob("*.yaml"))
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"data.name {name!r} is not in {path.parent} ({', '.join(known)}){hint}")
+        raise Mistaken(f"data.name {name!r} is not in {path.parent} ({', '.join(known)}){hint}")
     raw = _read_yaml(path, "a data set")
     _expect_keys(path, raw, {field.name for field in fields(Dataset)})
     roles = {"train_images", "train_labels", "test_images", "test_labels"}
@@ -177,12 +189,12 @@ def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
         _expect_integer(path, key, raw[key], lowest=lowest)
     classes = raw["classes"]
     if not _is_list_of(int | str, classes) or len(classes) < 2 or len({*classes}) != len(classes):
-        raise ValueError(
+        raise Mistaken(
             f"{path}: classes must be a list of at least two distinct numbers or names, got "
             f"{classes!r}; write words such as yes and no in quotes"
         )
     if not _is_list_of(str, raw["mirrors"]):
-        raise ValueError(
+        raise Mistaken(
             f"{path}: mirrors must be a list of folders and addresses, got {raw['mirrors']!r}"
         )
     files = {}
@@ -191,7 +203,7 @@ def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
         _expect_keys(path, entry, {field.name for field in fields(IdxFile)}, prefix=prefix)
         _expect_integer(path, f"{prefix}size_bytes", entry["size_bytes"], lowest=1)
         if not re.fullmatch("[0-9a-f]{64}", str(entry["sha256"])):
-            raise ValueError(
+            raise Mistaken(
                 f"{path}: {prefix}sha256 must be the 64 hexadecimal digits that `sha256sum` "
                 f"prints, got {entry['sha256']!r}"
             )
@@ -202,9 +214,7 @@ def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:
     for key, value in raw["synthetic"].items():
         _expect_integer(path, f"synthetic.{key}", value, lowest=0)
     if raw["synthetic"]["digits"] and not {*range(10)} <= {*classes}:
-        raise ValueError(
-            f"{path}: synthetic.digits must be 0, because classes has not all of 0 to 9"
-        )
+        raise Mistaken(f"{path}: synthetic.digits must be 0, because classes has not all of 0 to 9")
     synthetic = Synthetic(**raw["synthetic"])
     lists = {"classes": tuple(raw["classes"]), "mirrors": tuple(raw["mirrors"])}
     return Dataset(**{**raw, **lists, "files": files, "synthetic": synthetic})
@@ -216,9 +226,9 @@ def _read_yaml(path: Path, what: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: it holds {what}") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise Mistaken(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold keys and values, got {content!r}")
+        raise Mistaken(f"{path} must hold keys and values, got {content!r}")
     return content
 
 
@@ -231,15 +241,17 @@ def _is_list_of(kind: Any, value: Any) -> bool:
 
 def _expect_integer(path: Path, key: str, value: Any, *, lowest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-        raise ValueError(f"{path}: {key} must be an integer >= {lowest}, got {value!r}")
+        raise Mistaken(f"{path}: {key} must be an integer >= {lowest}, got {value!r}")
 
 
 def _expect_keys(path: Path, raw: Any, expected: set[str], prefix: str = "") -> None:
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}: {prefix.rstrip('.')} must hold keys and values, got {raw!r}")
+        raise Mistaken(f"{path}: {prefix.rstrip('.')} must hold keys and values, got {raw!r}")
+    # The unknown first: a key that is misspelt is missing too.
+    for key in sorted(map(str, raw.keys() - expected)):
+        near = difflib.get_close_matches(key, expected, n=1)
+        meant = [f"did you mean {prefix}{near[0]}?"] if near else []
+        listed = [f"it has {', '.join(prefix + each for each in sorted(expected))}"]
+        raise Mistaken(f"{path}: {prefix}{key} is unknown; {(meant or listed)[0]}")
     for key in sorted(expected - raw.keys()):
-        raise ValueError(f"{path}: {prefix}{key} is missing")
-    for key in sorted(raw.keys() - expected):
-        near = difflib.get_close_matches(str(key), expected, n=1)
-        hint = f"; did you mean {prefix}{near[0]}?" if near else ""
-        raise ValueError(f"{path}: {prefix}{key} is unknown{hint}")
+        raise Mistaken(f"{path}: {prefix}{key} is missing")

@@ -1,20 +1,34 @@
-"""How a stage of the pipeline ends when it cannot go on, or is asked not to: with one sentence."""
+"""How a stage or a command ends when it cannot go on, or is asked not to: with one sentence."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import click
+
+from digits.settings import Mistaken
+
+
+class Mistake(click.ClickException):
+    """What a command was asked for is not there: one line, and the status of a wrong usage."""
+
+    exit_code = 2
 
 
 @contextmanager
 def explained(stage: str, *foreseen: type[Exception]) -> Iterator[None]:
     """Turn ValueError, OSError and what else is foreseen into a sentence and exit status 1.
 
+    Of a Mistaken the status is 2: not the stage failed, but what was asked for is not there.
     Ctrl-C becomes a sentence and exit status 130: files are replaced whole, so a stage that is
     stopped has changed nothing, or all it was to change.
     """
     expected: tuple[type[Exception], ...] = (ValueError, OSError, *foreseen)
     try:
         yield
+    except Mistaken as error:
+        print(f"{stage}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     except expected as error:
         raise SystemExit(f"{stage}: {error}") from None
     except KeyboardInterrupt:

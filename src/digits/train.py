@@ -25,10 +25,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from digits import configuration
+from digits import configuration, overrides
 from digits.learning.launched import GO_ON, launched
 from digits.runs import labels, unsent
 from digits.runs.tracking import GivenUp, TrackingError
+from digits.settings import Mistaken
 from digits.sweeping import callback, place
 from digits.sweeping.job import Job
 from digits.training import follow, run
@@ -39,6 +40,9 @@ configuration.register_resolvers()  # here too, for a job in another process
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a person can mend, told of in a sentence; a traceback would say no more.
 FORESEEN = (ValueError, OSError, TrackingError, HydraException)
+MISTAKES = (Mistaken, HydraException)  # of those, in what was asked for
+# Whether the traceback is wanted all the same; for jobs in other processes, too.
+WANTED = "DIGITS_FULL_ERROR"
 # For Hydra, in a process that only follows another: no folder and no log of its own.
 TRACELESS = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 
@@ -83,13 +87,15 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
         return None
     except Exception as error:
         foreseen = isinstance(error, FORESEEN)
-        if not (foreseen or part.swept):
+        told = foreseen and os.environ.get(WANTED) != "1"  # all of it by a sentence
+        if not (told or part.swept):
             raise
         kind = "" if foreseen else f"{type(error).__name__}: "
         sentence = f"train: {kind}{_sentence(error)}"
         if not part.swept:
-            raise SystemExit(sentence) from error
-        if not foreseen:
+            print(sentence, file=sys.stderr)
+            raise SystemExit(2 if isinstance(error, MISTAKES) else 1) from error
+        if not told:
             traceback.print_exc()
         print(sentence, file=sys.stderr, flush=True)
         part.failed(sentence)
@@ -117,9 +123,10 @@ def main() -> None:
         raise SystemExit(f"train: {conf} is missing; run from the project's root")
     _listen()
     # Hydra would print what its exceptions say, over many lines; here they are a sentence.
-    traceback_wanted = os.environ.setdefault("HYDRA_FULL_ERROR", "0") == "1"
+    os.environ[WANTED] = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        overrides.expect_known(sys.argv[1:])
         if launched()[1] > 1 and "trainer=ddp" in sys.argv and {"-m", "--multirun"} & {*sys.argv}:
             raise ValueError(
                 "torchrun and srun start the processes of one training; a sweep starts those of "
@@ -133,9 +140,9 @@ def main() -> None:
     except Stopped as stopped:  # before or after the training itself
         raise SystemExit(stopped.exit_status) from None
     except (ValueError, HydraException, OmegaConfBaseException) as error:
-        if traceback_wanted:
+        if os.environ[WANTED] == "1":
             raise
-        print(f"train: {configuration.explained(error)}", file=sys.stderr)
+        print(f"train: {overrides.explained(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     finally:
         callback.close_what_was_stopped()
@@ -159,7 +166,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return f"the disk is full ({error.strerror}); free some space, then {GO_ON}"
-    return configuration.one_line(error)
+    return overrides.one_line(error)
 
 
 if __name__ == "__main__":

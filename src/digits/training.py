@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from digits import configuration, settings
+from digits import configuration, overrides, settings
 from digits.files import read_json, replacing, replacing_folder, write_json
 from digits.runs import labels, lineage, recording, tracking, unfinished
 
@@ -38,6 +38,7 @@ def run(
     _make_folder(out)
     tracking.check_reachable()
     _load_libraries()
+    overrides.expect_accepted(config)
     from digits.learning.device import choose_device
 
     choose_device(**config["trainer"])  # says at once that there is no GPU
@@ -116,6 +117,8 @@ def _train(
                 "train_s": round(sum(row["epoch_s"] for row in history), 3),
                 "loop_s": round(seconds, 3),
                 "trainer": training.description,
+                "epochs": len(history),
+                "num_train": training.num_train,
             }
             _log_results(tracked, training, bundle=bundle, history=history, meta=meta)
         _write_history(out / "history.csv", history)

@@ -8,16 +8,11 @@ from pathlib import Path
 import click
 
 from digits.runs import listing
+from digits.stopping import Mistake
 
 HTML = click.Path(path_type=Path, dir_okay=False, writable=True)
 LONGEST_CELL = 40  # characters of a parameter's value in the terminal
 MOST_LISTED = 10  # images on which two models disagree, in the terminal
-
-
-class Mistake(click.ClickException):
-    """What was asked for is not there: one line, and the exit status of a wrong usage."""
-
-    exit_code = 2
 
 
 @click.command()

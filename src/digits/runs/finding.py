@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SHORTEST = 4  # characters of an id
+SHOWN = 8
 MISSING = {
     CHAMPION: "`make repro` makes one",
     CHALLENGER: "a selected model that is not better than the champion becomes one",
@@ -103,9 +104,21 @@ def _aliases(client: "MlflowClient") -> dict[str, str]:
 
 
 def _hint(client: "MlflowClient", word: str) -> str:
+    """What was probably meant, or what there is."""
+    number = word.removeprefix("v")
+    if number.isdecimal() and (number != word or len(number) < SHORTEST):
+        found = [int(entry.version) for entry in client.search_model_versions(f"name = '{MODEL}'")]
+        near = [f"v{each}" for each in sorted(found, key=lambda one: abs(one - int(number)))]
+        return f"; there is {' or '.join(near[:2])}" if near else "; no model is registered"
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(ids, "tags.model != ''", max_results=MOST_NAMED)
-    known = {run.info.run_name for run in runs} | set(_aliases(client))
-    near = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
-    meant = " or ".join(map(repr, near))
-    return f"; did you mean {meant}?" if near else "; `digits runs` lists them"
+    names = list(dict.fromkeys(str(run.info.run_name) for run in runs))
+    known = {*_aliases(client), *MISSING, *names}
+    known |= {run.info.run_id[: max(len(word), SHOWN)] for run in runs}
+    # A model's name is how the name of each of its trainings begins.
+    begun = [name for name in names if difflib.get_close_matches(word, [name.partition(" ")[0]])]
+    meant = difflib.get_close_matches(word, known, n=2, cutoff=0.5) or begun[:2]
+    if meant:
+        return f"; did you mean {' or '.join(map(repr, meant))}?"
+    latest = f"; the latest are {' and '.join(map(repr, names[:2]))}" if names else ""
+    return f"{latest}; `digits runs` lists them"

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -50,7 +51,18 @@ def package_versions() -> dict[str, str]:
 
 def lock_hashes(lock: Path = LOCK) -> dict[str, str]:
     """Path → hash of every output that dvc.lock knows; empty before the first `dvc repro`."""
+    outs = [out for stage in _locked(lock).values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs}
+
+
+def lock_params(stage: str, lock: Path = LOCK) -> dict[str, Any]:
+    """What a stage that ran read of params.yaml; empty before the first `dvc repro`."""
+    params: dict[str, Any] = _locked(lock).get(stage, {}).get("params", {}).get("params.yaml", {})
+    return params
+
+
+def _locked(lock: Path) -> dict[str, Any]:
     if not lock.exists():
         return {}
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    stages: dict[str, Any] = (yaml.safe_load(lock.read_text("utf-8")) or {}).get("stages", {})
+    return stages

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from digits.settings import CONF
+
 # What can be sorted by: MLflow's name for it, and which way is better.
 SORTS = {
     "validation": "metrics.`bundle/val_accuracy` DESC",
@@ -15,6 +17,8 @@ SORTS = {
     "started": "attributes.start_time DESC",
 }
 TAGS = ("model", "dataset", "data_digest", "git_commit", "fallback")
+# Tags, and the folders of conf/ that their values are files in.
+NAMED = {"model": ("model", "experiment"), "dataset": ("data",)}
 MOST_LOOKED_AT = 50  # runs whose parameters are known when one is misspelt
 
 
@@ -63,7 +67,7 @@ def search(
         )
         if not found and where:
             runs = client.search_runs(ids, clauses[0], max_results=MOST_LOOKED_AT)
-            _expect_known(where, {key for run in runs for key in run.data.params})
+            _expect_known(where, runs)
     return [_training(run) for run in found]
 
 
@@ -81,13 +85,24 @@ def _clause(condition: str) -> str:
     return f"{kind}.`{key}` = {quote}{value}{quote}"
 
 
-def _expect_known(where: Sequence[str], params: set[str]) -> None:
-    known = {*params, *TAGS, "status"}
-    for key in (condition.partition("=")[0] for condition in where):
+def _expect_known(where: Sequence[str], runs: Sequence[Any]) -> None:
+    """Raise ValueError for a key that no run has, or a model, data set or status nobody knows."""
+    params = {key for run in runs for key in run.data.params}
+    values = {
+        "status": {"running", "scheduled", "finished", "failed", "killed"},
+    }
+    for key, folders in NAMED.items():
+        files = [path.stem for folder in folders for path in (CONF / folder).glob("*.yaml")]
+        values[key] = {*files, *(run.data.tags[key] for run in runs if key in run.data.tags)}
+    for key, _, value in (condition.partition("=") for condition in where):
+        known = {*params, *TAGS, "status"}
         if params and key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"no run has {key!r}{hint}")
+        if values.get(key) and value.lower() not in map(str.lower, values[key]):
+            meant = difflib.get_close_matches(value, values[key], n=2) or sorted(values[key])
+            raise ValueError(f"no run has {key}={value}; there is {key}={' or '.join(meant)}")
 
 
 def _training(run: Any) -> Training:

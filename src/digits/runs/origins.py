@@ -1,5 +1,6 @@
 """Where a model comes from, and what was made of a data set: `digits lineage`."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,21 @@ def of_data(digest: str) -> list[listing.Training]:
         )
     found = listing.search(clauses=[f"tags.data_digest LIKE '{DIGEST}{start}%'"], most=1000)
     if not found:
-        raise ValueError(f"no training in MLflow learnt from data with the digest {digest}")
+        near = difflib.get_close_matches(f"{DIGEST}{start}", _digests(), n=2, cutoff=0)
+        shown = " or ".join(each[: len(DIGEST) + SHORTEST] for each in near)
+        hint = f"; there is {shown}" if near else ""
+        raise ValueError(f"no training in MLflow learnt from data with the digest {digest}{hint}")
     return found
+
+
+def _digests() -> list[str]:
+    """Of the data that the latest trainings learnt from."""
+    with tracking.talking_to_server():
+        client = tracking.client()
+        experiment = client.get_experiment_by_name(tracking.experiment_name())
+        ids = [experiment.experiment_id] if experiment else []
+        runs = client.search_runs(ids, "tags.data_digest != ''", max_results=finding.MOST_NAMED)
+    return list(dict.fromkeys(run.data.tags["data_digest"] for run in runs))
 
 
 def _with_prefix(tags: dict[str, Any], prefix: str) -> dict[str, str]:
