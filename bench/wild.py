@@ -3,10 +3,10 @@
     python bench/wild.py [FOLDER] [--url http://127.0.0.1:3000] [--sheet outputs/wild.png]
 
 FOLDER holds `labels.csv` (columns `file` and `label`; -1 for what is no single digit), or folders
-that each do. Every image goes through HTTP to the service at the address, or to one that is started
-for this and serves the packaged model. An answer counts as it is, accepted or not; of the
-non-digits it is counted how many are accepted. Writes bench/wild.json and a sheet of the mistakes,
-each as the model saw it.
+that each do. Every image goes through HTTP to the service at the address, or to one that is
+started for this and serves the packaged model. An answer counts as it is, accepted or not; of the
+non-digits it is counted how many are accepted. Writes a sheet of the mistakes, each as the model
+saw it, and the figures: to bench/wild.json without a FOLDER, else to outputs/wild.json.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from machine import describe
 
 FOLDER = Path("../shared/wild")
 OUT = Path("bench/wild.json")
+ELSEWHERE = Path("outputs/wild.json")  # of another folder: the committed figures stay
 START_S = 60.0
 CLIENTS = 4
 NUM_SHOWN = 64  # mistakes on the sheet
@@ -121,7 +122,7 @@ def draw(mistakes: list[tuple[Path, int, dict[str, Any]]], path: Path) -> None:
 
 
 def table(sets: dict[str, dict[str, Any]]) -> str:
-    """A line a set, for the terminal."""
+    """A line a set, for the terminal, and what was read as what."""
     lines = [f"{'set':16}{'digits':>8}{'right':>9}{'refused':>9}{'others':>8}{'accepted':>10}"]
     for name, row in sets.items():
         line = f"{name:16}"
@@ -133,6 +134,9 @@ def table(sets: dict[str, dict[str, Any]]) -> str:
         if "num_others" in row:
             line += f"{row['num_others']:8,}{row['others_accepted']:10.2%}"
         lines.append(line.rstrip())
+    for name, row in sets.items():
+        confusion = [f"{pair} ({num})" for pair, num in row.get("mistakes", {}).items()]
+        lines += [f"{name}: {', '.join(confusion)}"] if confusion else []
     return "\n".join(lines)
 
 
@@ -159,8 +163,9 @@ def main(given: list[str] | None = None) -> None:
                 ]
     except (ValueError, OSError, httpx.HTTPError) as error:
         raise SystemExit(f"wild: {error}") from None
+    out = OUT if arguments.folder == FOLDER else ELSEWHERE
     write_json(
-        OUT,
+        out,
         {
             "command": "python bench/wild.py",
             "machine": describe(),
@@ -170,7 +175,7 @@ def main(given: list[str] | None = None) -> None:
     )
     draw(mistakes, arguments.sheet)
     print(table(results))
-    print(f"the mistakes: {arguments.sheet}")
+    print(f"the mistakes: {arguments.sheet}; the figures: {out}")
 
 
 if __name__ == "__main__":

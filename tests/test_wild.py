@@ -48,13 +48,15 @@ def test_a_folder_is_measured_through_http(
         f"file,label\nimg/one.png,{read}\nimg/broken.png,{read}\nimg/two.jpg,-1\n"
     )
     wild.main([str(folder), "--url", str(service.client.base_url)])
-    content = json.loads(Path("bench/wild.json").read_text())
+    content = json.loads(Path("outputs/wild.json").read_text())
     assert content["model"]["name"] == "tiny"
     scores = content["sets"]["mine"]
     assert (scores["num_digits"], scores["accuracy"], scores["refused"]) == (2, 0.5, 0.5)
     assert (scores["num_others"], scores["others_accepted"]) == (1, 1.0)
     assert Path("outputs/wild.png").stat().st_size > 0
-    assert "mine" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"mine: {read} read as None (1)" in said
+    assert "the figures: outputs/wild.json" in said
 
 
 @pytest.mark.parametrize(
@@ -85,5 +87,6 @@ def test_a_service_is_started_when_none_is_named(
     (folder / "labels.csv").write_text("file,label\none.png,1\n")
     monkeypatch.setitem(os.environ, "BENTOML_HOME", str(packaged.home))
     wild.main([str(folder)])
-    content = json.loads(Path("bench/wild.json").read_text())
+    content = json.loads(Path("outputs/wild.json").read_text())
     assert content["sets"]["mine"]["num_digits"] == 1
+    assert not Path("bench/wild.json").exists()  # the committed figures are of their own folder
