@@ -23,7 +23,7 @@ TAGS = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Three trainings, two of them on the same data and one of those registered; its run's id."""
+    """Four trainings, three of them on the same data and one of those registered; its run's id."""
     folder = tmp_path_factory.mktemp("lineage")
     uri = new_store(folder / "mlflow.db")
     client = mlflow_client(uri)
@@ -34,6 +34,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     for name, digest in (("one", DIGEST), ("two", DIGEST), ("else", "sha256:" + "9" * 64)):
         tags = TAGS | {"data_digest": digest}
         ids.append(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+    elsewhere = client.create_experiment("accuracy", (folder / "files").as_uri())
+    client.create_run(elsewhere, run_name="three", tags=TAGS)
     client.log_artifact(ids[0], str(folder / "dvc.lock"))
     version = client.create_model_version("digits", "somewhere", run_id=ids[0])
     client.set_registered_model_alias("digits", "champion", version.version)
@@ -71,7 +73,10 @@ def test_a_model_leads_to_all_that_it_was_made_of(store: tuple[str, str], word: 
 def test_data_leads_to_every_model_that_learnt_from_it(digest: str) -> None:
     result = lineage(digest, "--json")
     assert result.exit_code == 0, result.stderr
-    assert {json.loads(line)["name"] for line in result.stdout.splitlines()} == {"one", "two"}
+    assert {json.loads(line)["name"] for line in result.stdout.splitlines()} == {
+        *("one", "two"),
+        "three",  # of another experiment
+    }
     assert "one" in lineage(digest).stdout
 
 

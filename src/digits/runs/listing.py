@@ -43,8 +43,9 @@ def search(
     clauses: Sequence[str] = (),
     sort: str = "validation",
     most: int = 20,
+    everywhere: bool = False,
 ) -> list[Training]:
-    """The trainings of the experiment that have each KEY=VALUE in `where`.
+    """The trainings of the experiment, or of all of them, that have each KEY=VALUE in `where`.
 
     `clauses` are more of MLflow's own filter language. A key is a tag in TAGS, `status`, or a
     parameter such as `optimizer.lr`. The store sorts and
@@ -58,10 +59,9 @@ def search(
     tracking.check_reachable()
     with tracking.talking_to_server():
         client = tracking.client()
-        experiment = client.get_experiment_by_name(tracking.experiment_name())
-        if experiment is None:
+        ids = tracking.experiment_ids(everywhere=everywhere)
+        if not ids:
             return []
-        ids = [experiment.experiment_id]
         found = client.search_runs(
             ids, " and ".join(clauses), max_results=most, order_by=[SORTS[sort]]
         )

@@ -8,6 +8,7 @@ from digits.runs import finding, listing, registry, tracking
 
 DIGEST = "sha256:"
 SHORTEST = 8  # digits of a digest
+MOST_FOUND = 50_000  # as many as MLflow gives at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +56,17 @@ def of_model(word: str) -> Origin:
 def of_data(digest: str) -> list[listing.Training]:
     """Every training that learnt from the images of this digest, the best on validation first.
 
-    `digest` may be the start of one, of eight digits or more. ValueError where none did.
+    Those of other experiments, too. `digest` may be the start of one, of eight digits or more.
+    ValueError where none did.
     """
     start = digest.removeprefix(DIGEST).lower()
     if len(start) < SHORTEST or not set(start) <= set("0123456789abcdef"):
         raise ValueError(
             f"a digest has hexadecimal digits, {SHORTEST} or more of them; got {digest!r}"
         )
-    found = listing.search(clauses=[f"tags.data_digest LIKE '{DIGEST}{start}%'"], most=1000)
+    found = listing.search(
+        clauses=[f"tags.data_digest LIKE '{DIGEST}{start}%'"], most=MOST_FOUND, everywhere=True
+    )
     if not found:
         near = difflib.get_close_matches(f"{DIGEST}{start}", _digests(), n=2, cutoff=0)
         shown = " or ".join(each[: len(DIGEST) + SHORTEST] for each in near)
@@ -75,8 +79,7 @@ def _digests() -> list[str]:
     """Of the data that the latest trainings learnt from."""
     with tracking.talking_to_server():
         client = tracking.client()
-        experiment = client.get_experiment_by_name(tracking.experiment_name())
-        ids = [experiment.experiment_id] if experiment else []
+        ids = tracking.experiment_ids(everywhere=True)
         runs = client.search_runs(ids, "tags.data_digest != ''", max_results=finding.MOST_NAMED)
     return list(dict.fromkeys(run.data.tags["data_digest"] for run in runs))
 

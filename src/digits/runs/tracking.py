@@ -136,6 +136,14 @@ def experiment_id() -> str:
     return str(known.experiment_id) if known else _create_experiment(name)
 
 
+def experiment_ids(*, everywhere: bool) -> list[str]:
+    """The experiment that runs are logged to, where it is made already, or all there are."""
+    if everywhere:
+        return [one.experiment_id for one in client().search_experiments()]
+    known = client().get_experiment_by_name(experiment_name())
+    return [known.experiment_id] if known else []
+
+
 def experiment_name() -> str:
     """`MLFLOW_EXPERIMENT_NAME`, or `digits`."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
