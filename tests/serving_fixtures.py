@@ -188,9 +188,11 @@ class Service:
 
 
 @contextmanager
-def serve(python: Path, *arguments: str, cwd: Path, home: Path) -> Iterator[Service]:
+def serve(
+    python: Path, *arguments: str, cwd: Path, home: Path, port: int | None = None
+) -> Iterator[Service]:
     """`bentoml serve ARGUMENTS` in its own process; it must stop when asked, uncomplaining."""
-    port = free_port()
+    port = port or free_port()
     log = cwd / f"serve-{port}.log"
     command = [str(python), "-m", "bentoml", "serve", *arguments, "--port", str(port)]
     start = time.monotonic()

@@ -57,11 +57,14 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
         (
             {
                 "reason": "several",
-                "row": [{"digit": 4, "confidence": 0.9}, {"digit": 2, "confidence": 0.9}],
+                "row": [
+                    {"digit": 4, "confidence": 0.9, "accepted": True},
+                    {"digit": 2, "confidence": 0.9, "accepted": False},
+                ],
             },
-            "42",
+            "42?",
             "Several digits, read one by one",
-            "42, Several digits",
+            "42?, Several digits",
         ),
         ({"reason": "unlike_a_digit"}, "?", "That does not look like a digit", "That does not"),
         ({"reason": "unsure", "digit": 3}, "3?", "Not sure", "3?, Not sure"),

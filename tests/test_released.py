@@ -1,16 +1,21 @@
 """The model that comes with the project: whole, of the committed run, served until one is made."""
 
+import base64
+import io
 import json
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import serving_fixtures
 from digits.reading.packaged import BUNDLE_FILES, RELEASED, content_tag
 from digits.reading.predictor import Predictor
-from serving_fixtures import ROOT, Packaged, drawing, serve
+from digits.serving.served import read_samples
+from serving_fixtures import ROOT, SAMPLES, Packaged, drawing, serve
 from test_documents import from_index
 
 
@@ -25,7 +30,15 @@ def test_the_released_model_is_whole_and_small_and_has_the_committed_figures() -
     selected = json.loads(from_index("reports/selected.json") or "")
     assert [lineage[key] for key in ("name", "run_id")] == [selected["model"], selected["run_id"]]
     assert not lineage["fallback"]
-    assert Predictor.open(folder).meta["lineage"]["data_digest"] == lineage["data_digest"]
+    predictor = Predictor.open(folder)
+    samples = read_samples(folder)
+    assert {sample["label"] for sample in samples} == set(predictor.classes)
+    assert any(sample["digit"] != sample["label"] for sample in samples)
+    for sample in samples:  # told of this model, not of another one
+        frame_HW = np.asarray(Image.open(io.BytesIO(base64.b64decode(sample["png"]))))
+        (answer,) = predictor.answers(frame_HW[None])
+        assert answer["digit"] == sample["digit"]
+    assert predictor.meta["lineage"]["data_digest"] == lineage["data_digest"]
 
 
 @pytest.fixture
@@ -34,7 +47,7 @@ def fresh(packaged: Packaged, tmp_path: Path) -> Path:
     clone = tmp_path / "clone"
     shutil.copytree(packaged.project, clone)
     (clone / RELEASED).mkdir()
-    for name in (*BUNDLE_FILES, "lineage.json"):
+    for name in (*BUNDLE_FILES, "lineage.json", "samples.json"):
         shutil.move(clone / "served" / name, clone / RELEASED / name)
     shutil.rmtree(clone / "served")
     return clone
@@ -43,7 +56,7 @@ def fresh(packaged: Packaged, tmp_path: Path) -> Path:
 def test_a_fresh_clone_serves_the_released_model_and_says_so(fresh: Path, tmp_path: Path) -> None:
     with serve(Path(sys.executable), cwd=fresh, home=tmp_path / "home") as running:
         assert running.client.get("/model").json()["released"] is True
-        assert running.client.get("/samples").json() == {"samples": []}
+        assert running.client.get("/samples").json() == {"samples": SAMPLES}
         answer = running.client.post("/predict", files={"image": drawing()}).json()
         assert answer["digit"] in range(10)
         assert "released with the project" in running.log.read_text()

@@ -77,7 +77,7 @@ class Knowing(Predictor):
                 "digit": int(frame[0, 0]) % 10,
                 "confidence": 0.9,
                 "accepted": bool(fine),
-                "reason": None if fine else "unsure",
+                "reason": None if fine else "unsure" if frame[0, 0] >= 5 else "unlike_a_digit",
             }
             for frame, fine in zip(frames_BHW, accepted, strict=True)
         ]
@@ -100,6 +100,8 @@ ROW = (grey(104), grey(102))
         pytest.param(Frames(grey(104), 50, ROW, grey(7)), [4, 2], id="all together are none"),
         pytest.param(Frames(grey(104), 50, ROW, grey(107)), [], id="a broken one"),
         pytest.param(Frames(grey(104), 50, (*ROW, grey(3)), grey(7)), [], id="a part is none"),
+        pytest.param(Frames(grey(104), 50, (*ROW, grey(13)), grey(7)), [4, 2, 3], id="a doubt"),
+        pytest.param(Frames(grey(104), 50, (grey(104), grey(13)), grey(7)), [], id="as many are"),
     ],
 )
 def test_a_row_is_one_where_each_part_is_a_digit_and_all_together_are_not(
@@ -107,6 +109,7 @@ def test_a_row_is_one_where_each_part_is_a_digit_and_all_together_are_not(
 ) -> None:
     (found,) = reader.answer(Knowing(), [frames])
     assert [part["digit"] for part in found["row"]] == read
+    assert [part["accepted"] for part in found["row"]] == [digit != 3 for digit in read]
     assert found["digit"] == 4
     assert found["accepted"] == (not read)
     assert found["reason"] == ("several" if read else None)

@@ -121,7 +121,7 @@ def _no_bundle(model: Path) -> str:
 
 def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
     doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
-    doubt += "".join(f" {part['digit']}" for part in answer["row"])
+    doubt += "".join(f" {part['digit']}{'' if part['accepted'] else '?'}" for part in answer["row"])
     # Rounded to a certainty that no model has.
     sure = ">99.9%" if answer["confidence"] >= 0.9995 else f"{answer['confidence']:6.1%}"
     return f"{file!s:{width}}  {answer['digit']}  {sure}{doubt}"

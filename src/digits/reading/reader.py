@@ -18,9 +18,10 @@ SMALLEST = 10
 def answer(predictor: Predictor, images: Sequence[Frames]) -> list[dict[str, Any]]:
     """One answer an image: as `Predictor.answers`, and `row`, what was read of each digit in a row.
 
-    An image is a row (reason `several`) when its parts side by side each look like a digit and all
-    of them together do not: the two halves of a broken 0 do. What is refused and has few pixels
-    is `too_small` to tell. `digit` is the best guess at the main one also then.
+    An image is a row (reason `several`) when its parts side by side each look like a digit, more
+    than half of them surely (`accepted`), and all of them together do not: the two halves of a
+    broken 0 do. What is refused and has few pixels is `too_small` to tell. `digit` is the best
+    guess at the main one also then.
     """
     answers = predictor.answers(np.stack([image.frame for image in images]))
     for image, found in zip(images, answers, strict=True):
@@ -36,6 +37,8 @@ def _row(predictor: Predictor, image: Frames) -> list[dict[str, Any]]:
     if image.together is None or predictor.accepts(image.together[None])[0]:
         return []
     parts = predictor.answers(np.stack(image.row))
-    if not all(part["accepted"] for part in parts):
+    # A long number is a number also where one of its digits is hard to read.
+    doubtful = [part["reason"] for part in parts if not part["accepted"]]
+    if "unlike_a_digit" in doubtful or 2 * len(doubtful) >= len(parts):
         return []
-    return [{key: part[key] for key in ("digit", "confidence")} for part in parts]
+    return [{key: part[key] for key in ("digit", "confidence", "accepted")} for part in parts]

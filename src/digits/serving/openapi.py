@@ -196,7 +196,7 @@ def _answer_properties(classes: Sequence[int | str]) -> dict[str, Any]:
 
 
 def _with_row(answer: dict[str, Any]) -> dict[str, Any]:
-    read = _object({key: answer[key] for key in ("digit", "confidence")})
+    read = _object({key: answer[key] for key in ("digit", "confidence", "accepted")})
     of_a_row = "each digit of several side by side, from the left; empty for anything else"
     return {**answer, "row": {"type": "array", "items": read, "description": of_a_row}}
 

@@ -1,7 +1,7 @@
 // The page: pen and buttons change the drawing, each change is asked about, answers are shown.
 
 import { Drawing, SIDE } from "./drawing.js";
-import { Asker, getJson, token, TokenWanted } from "./service.js";
+import { Asker, getJson, token, TokenWanted, unavailable } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
@@ -36,12 +36,18 @@ const REASONS = {
   unlike_a_digit: "That does not look like a digit",
 };
 
-function tell({ answer, other, refused, tokenWanted, away, blank }) {
+async function tell({ answer, other, refused, tokenWanted, away, busy, blank }) {
   if (tokenWanted) return askForToken();
-  notice("service", away ? "The service does not answer. Your drawing is kept; trying again …" : "");
+  notice("service", waiting({ away, busy }, "Your drawing is kept; trying again …"));
+  // Where it cannot be had now, the next answer asks for it.
+  if (answer && identity(answer.model) !== described) await describeModel().catch(() => {});
   if (answer) show(answer, other);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
+}
+
+function waiting({ away, busy }, then) {
+  return away ? `The service does not answer. ${then}` : busy ? `The service is busy. ${then}` : "";
 }
 
 function askForToken() {
@@ -72,7 +78,7 @@ function words(answer) {
   // Nobody is ever 100.0 % sure.
   const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
   const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
-  const row = answer.row.map((part) => part.digit).join("");
+  const row = answer.row.map((part) => (part.accepted ? part.digit : `${part.digit}?`)).join("");
   const doubtful = answer.reason === "unsure" ? `${answer.digit}?` : "?";
   return [answer.accepted ? `${answer.digit}` : row || doubtful, verdict];
 }
@@ -144,6 +150,7 @@ function bars(which, probabilities) {
 }
 
 function makeBars() {
+  $("bars").replaceChildren();
   for (const name of classes) {
     const row = $("bars").insertRow();
     const head = document.createElement("th");
@@ -324,15 +331,15 @@ document.addEventListener("drop", (event) => {
 });
 
 function showSamples(samples) {
+  for (const shelf of ["right", "wrong"]) $(shelf).replaceChildren();
   for (const { label, digit, png } of samples) {
     const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
     const button = document.createElement("button");
     const image = document.createElement("img");
     const right = label === digit;
     image.src = `data:image/png;base64,${png}`;
-    image.alt = right ? `a ${label}` : `a ${label}, read as ${digit}`;
-    button.title = image.alt;
-    button.append(image, right ? "" : `a ${label}`);
+    image.alt = right ? `a ${label}` : "";
+    button.append(image, right ? "" : `a ${label}, read as ${digit}`);
     button.onclick = () => open(new Blob([bytes], { type: "image/png" }));
     $(right ? "right" : "wrong").append(button);
   }
@@ -341,16 +348,23 @@ function showSamples(samples) {
 
 // --- the start
 
-async function start() {
-  repaint();
+const identity = ({ run_id, version }) => `${run_id} ${version}`;
+let described; // the identity of the model on show; after a restart another one may answer
+
+async function describeModel() {
   const [model, { samples }] = await Promise.all([getJson("/model"), getJson("/samples")]);
-  notice("service", "");
-  classes = model.classes;
-  makeBars();
-  for (const which of [0, 1]) bars(which, classes.map(() => 0));
-  showSecond(false);
+  described = identity(model);
+  if (String(classes) !== String(model.classes)) {
+    classes = model.classes;
+    makeBars();
+    for (const which of [0, 1]) bars(which, classes.map(() => 0));
+  }
   const [, ...others] = model.models;
-  for (const name of others) $("other").add(new Option(name, name));
+  const chosen = $("other").value;
+  $("other").replaceChildren($("other").options[0], ...others.map((name) => new Option(name, name)));
+  $("other").value = others.includes(chosen) ? chosen : "";
+  if (chosen) $("other").onchange();
+  else showSecond(false);
   $("compare").hidden = !others.length;
   $("name-0").textContent = model.name;
   $("model").textContent = model.version ? `${model.name}, version ${model.version}` : model.name;
@@ -375,13 +389,16 @@ function right({ accuracy, num_images: num }) {
 
 async function startOnceThere() {
   try {
-    await start();
+    await describeModel();
+    notice("service", "");
   } catch (error) {
     if (error instanceof TokenWanted) return askForToken();
-    notice("service", "The service does not answer. Trying again …");
-    setTimeout(startOnceThere, 2000);
+    const told = unavailable(error);
+    notice("service", waiting(told, "Trying again …"));
+    setTimeout(startOnceThere, told.retryMs);
   }
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+repaint();
 startOnceThere();

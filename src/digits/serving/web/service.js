@@ -1,12 +1,23 @@
 // Asking the service: one question at a time, always about the newest drawing.
 
 const RETRY_MS = 2000;
+// Longer than a 12-megapixel photo takes over a slow line; after it the service counts as away.
+const PATIENCE_MS = 15000;
 
 // The service answers, but not with a reading; the message is its own sentence.
 export class Refused extends Error {}
 
 // The service asks for a token, or for another one.
 export class TokenWanted extends Error {}
+
+// The service is there, and has too much to do: it is to be asked again in `retryMs`.
+export class Busy extends Error {
+  constructor(response) {
+    super();
+    // Seconds; or a date, which is no number, and nothing where there is none.
+    this.retryMs = 1000 * Number(response.headers.get("retry-after")) || RETRY_MS;
+  }
+}
 
 // Kept for as long as the tab is open, where no other site can read it.
 export const token = {
@@ -18,8 +29,11 @@ export const token = {
 };
 
 async function ask(path, options = {}) {
-  const response = await fetch(path, { ...options, headers: token.headers() });
+  const signal = AbortSignal.timeout(PATIENCE_MS); // holds for the body, too
+  const response = await fetch(path, { ...options, signal, headers: token.headers() });
   if (response.status === 401) throw new TokenWanted();
+  const retry = response.headers.has("retry-after");
+  if (response.status === 429 || (response.status === 503 && retry)) throw new Busy(response);
   return response;
 }
 
@@ -43,9 +57,15 @@ async function predict(blob, model) {
   return { ...content, latencyMs: performance.now() - started };
 }
 
+// What is told of a service that does not answer, or not now, and when to ask it again.
+export function unavailable(error) {
+  if (error instanceof Busy) return { busy: true, retryMs: error.retryMs };
+  return { away: true, retryMs: RETRY_MS };
+}
+
 // `current()` gives what is to be read (a Blob) or null, `other()` the name of a model that is asked
-// as well, or nothing; `tell` is called with what came of it: {answer, other}, {refused: sentence},
-// {tokenWanted: true}, {away: true} or {blank: true}.
+// as well, or nothing; `tell` is called with what came of it and waited for: {answer, other}, {refused: sentence},
+// {tokenWanted: true}, {blank: true}, or {away: true} or {busy: true}, when it is asked again.
 export class Asker {
   constructor(current, other, tell) {
     this.current = current;
@@ -64,9 +84,9 @@ export class Asker {
       while (this.changed) {
         this.changed = false;
         const told = await this.#once();
-        this.tell(told);
-        if (told.away) {
-          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await this.tell(told);
+        if (told.retryMs) {
+          await new Promise((resolve) => setTimeout(resolve, told.retryMs));
           this.changed = true;
         }
       }
@@ -85,7 +105,8 @@ export class Asker {
       return { answer: await predict(blob), other: await other };
     } catch (error) {
       if (error instanceof TokenWanted) return { tokenWanted: true };
-      return error instanceof Refused ? { refused: error.message } : { away: true };
+      if (error instanceof Refused) return { refused: error.message };
+      return unavailable(error);
     }
   }
 }
