@@ -51,8 +51,14 @@ def test_what_is_not_shown_to_be_better_stays_out(only_first: int, only_second: 
         ({"ece": 0.008}, "the calibration error is 0.80%, the champion's 0.20%, at worst 0.70%"),
         ({"mean_corrupted_accuracy": 0.9}, "the accuracy over corruptions is 90.00%"),
         ({"wild_accuracy": 0.9}, "the accuracy on images from outside is 90.00%"),
-        ({"latency_ms": 0.31}, "one image takes 0.31 ms, the champion's 0.20 ms, at worst 0.30 ms"),
-        ({"size_bytes": 600_001}, "model.onnx has 600,001 bytes, the champion's 300,000 bytes"),
+        (
+            {"latency_ms": 0.31},
+            "the time for one image is 0.31 ms, the champion's 0.20 ms, at worst 0.30 ms",
+        ),
+        (
+            {"size_bytes": 600_001},
+            "the size of model.onnx is 600,001 bytes, the champion's 300,000 bytes",
+        ),
     ],
 )
 def test_a_guard_that_does_not_hold_keeps_out_what_is_better(
@@ -72,6 +78,10 @@ def test_a_guard_at_its_bound_holds_and_one_that_is_unknown_is_left_out() -> Non
     verdict = judge(answered(0, 50), champion=CHAMPION, selected=selected, gate=GATE)
     assert verdict.promoted
     assert "wild_accuracy" not in {guard.name for guard in verdict.guards}
+    assert verdict.reason.endswith(
+        "every guard holds; not known of both, and so not compared: the accuracy on images from "
+        "outside"
+    )
 
 
 def test_settings_decide() -> None:

@@ -6,14 +6,18 @@ from digits.paired import Paired
 from digits.settings import Gate
 
 ACCURACIES = ("worst_class", "mean_corrupted_accuracy", "wild_accuracy")  # more is better
-# How a guard is said.
-WRITTEN = {
-    "worst_class": ("the recall of the worst class is", "{:.2%}"),
-    "ece": ("the calibration error is", "{:.2%}"),
-    "mean_corrupted_accuracy": ("the accuracy over corruptions is", "{:.2%}"),
-    "wild_accuracy": ("the accuracy on images from outside is", "{:.2%}"),
-    "latency_ms": ("one image takes", "{:.2f} ms"),
-    "size_bytes": ("model.onnx has", "{:,.0f} bytes"),
+# What the guards are called, and how their values are written.
+GUARDED = {
+    "worst_class": "the recall of the worst class",
+    "ece": "the calibration error",
+    "mean_corrupted_accuracy": "the accuracy over corruptions",
+    "wild_accuracy": "the accuracy on images from outside",
+    "latency_ms": "the time for one image",
+    "size_bytes": "the size of model.onnx",
+}
+WRITTEN = dict.fromkeys(GUARDED, "{:.2%}") | {
+    "latency_ms": "{:.2f} ms",
+    "size_bytes": "{:,.0f} bytes",
 }
 
 
@@ -69,6 +73,9 @@ def judge(found: Paired, *, champion: Measured, selected: Measured, gate: Gate) 
         reason = f"better by {points}, but {'; '.join(map(_said, broken))}"
     else:
         reason = f"better by {points}, and every guard holds"
+    known = {guard.name for guard in guards}
+    if unknown := [GUARDED[name] for name in GUARDED if name not in known]:
+        reason += f"; not known of both, and so not compared: {', '.join(unknown)}"
     return Verdict(
         promoted=better and not broken, reason=reason, paired=found, guards=tuple(guards)
     )
@@ -100,9 +107,11 @@ def _guards(champion: Measured, selected: Measured, gate: Gate) -> list[Guard]:
 
 
 def _said(guard: Guard) -> str:
-    what, style = WRITTEN[guard.name]
+    style = WRITTEN[guard.name]
     values = (style.format(value) for value in (guard.selected, guard.champion, guard.allowed))
-    return "{} {}, the champion's {}, at worst {} is allowed".format(what, *values)
+    return "{} is {}, the champion's {}, at worst {} is allowed".format(
+        GUARDED[guard.name], *values
+    )
 
 
 def _less(value: float | None, margin: float) -> float | None:
