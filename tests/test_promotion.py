@@ -13,7 +13,7 @@ from digits import champion, package, promotion
 from digits.commands import main
 from digits.runs import history, registry
 from gate_fixtures import aliases, crowned, judge, learnt, select
-from serving_fixtures import ROOT
+from serving_fixtures import DETAILS, ROOT
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -67,6 +67,7 @@ def test_a_challenger_is_promoted_and_the_change_taken_back(
     assert (origin["name"], origin["version"], origin["git_commit"]) == ("tiny", 2, "abc")
     assert origin["metrics"] == json.loads(Path("reports/tiny/metrics.json").read_text())
     assert json.loads(Path("champion/samples.json").read_text())["samples"]
+    assert json.loads(Path("champion/details.json").read_text()) == DETAILS
 
     result = digits("rollback", "--because", "not my eights")
     assert result.exit_code == 0, result.stderr
