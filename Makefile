@@ -50,7 +50,8 @@ sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3
 
 release: $(READY) ## keep the packaged model in git, for clones that have made none yet
-	@mkdir -p released && cp served/model.onnx served/model.json served/lineage.json served/samples.json released/
+	@mkdir -p released && cd served && \
+	  cp model.onnx model.json lineage.json samples.json details.json ../released/
 
 wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=mine
 	@python bench/wild.py $(FOLDER)

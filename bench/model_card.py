@@ -28,14 +28,8 @@ def figures(read: Reader) -> str:
     folder = next((each for each in SERVED if read(f"{each}/lineage.json")), SERVED[0])
     origin, meta = (read_json(read, f"{folder}/{name}.json") for name in ("lineage", "model"))
     selected = read_json(read, "reports/selected.json")
-    trained, metrics = None, origin["metrics"]
-    for one in selected["candidates"]:
-        if one["run_id"] == origin["run_id"]:
-            trained = one
-            metrics = {
-                **read_json(read, f"reports/{one['name']}/metrics.json"),
-                **read_json(read, f"reports/{one['name']}/details.json", needed=False),
-            }
+    candidates = {one["run_id"]: one for one in selected["candidates"]}
+    trained = candidates.get(origin["run_id"])
     data = read_json(read, "reports/data.json")
     same = data["digest"] == origin["data_digest"]
     if trained and same:
@@ -44,7 +38,7 @@ def figures(read: Reader) -> str:
         meta=meta,
         origin=origin,
         trained=trained,
-        metrics=metrics,
+        metrics=origin["metrics"] | read_json(read, f"{folder}/details.json", needed=False),
         licence=data["licence"] if same else None,
         outside=_outside(read_json(read, "bench/wild.json", needed=False), origin),
     )

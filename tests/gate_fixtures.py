@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from digits import gate, settings
 from digits.runs import recording, registry, tracking
 from drawn import drawn_set
-from serving_fixtures import PIXEL, ROOT, write_bundle
+from serving_fixtures import DETAILS, PIXEL, ROOT, write_bundle
 from stores import new_store
 
 # Two models that answer random frames take about as long; a busy moment should not tell them apart.
@@ -67,11 +67,12 @@ def select(
     report.mkdir(parents=True, exist_ok=True)
     metrics = {"accuracy": 0.9, "mean_corrupted_accuracy": 0.5}
     (report / "metrics.json").write_text(json.dumps(metrics))
+    (report / "details.json").write_text(json.dumps(DETAILS))
     (report / "samples.json").write_text(json.dumps({"samples": [{"png": PIXEL}]}))
     recording.add_to_run(
         run.run_id,
         metrics={},
-        files=[report / "metrics.json", report / "samples.json"],
+        files=[report / f"{each}.json" for each in ("metrics", "details", "samples")],
         texts={},
         note="",
     )

@@ -90,6 +90,9 @@ def write_bundle(
     (folder / "model.json").write_text(json.dumps(meta))
 
 
+DETAILS = {"per_class": {}, "corrupted_accuracy": {"fog": 0.5}}
+
+
 def make_project(folder: Path, *, seed: int = 0) -> Path:
     """A project as it is before `package`: the code, a bundle, its metrics, and the selection."""
     add_code(folder)
@@ -100,6 +103,7 @@ def make_project(folder: Path, *, seed: int = 0) -> Path:
     (folder / "models/tiny/run.json").write_text(json.dumps(RUN))
     crowned = {"name": "tiny", "version": SELECTED["version"], **RUN, "metrics": METRICS}
     (folder / "champion/champion.json").write_text(json.dumps(crowned))
+    (folder / "champion/details.json").write_text(json.dumps(DETAILS))
     (folder / "champion/samples.json").write_text(json.dumps({"samples": SAMPLES}))
     (folder / "reports").mkdir()
     (folder / "reports/selected.json").write_text(json.dumps(SELECTED))

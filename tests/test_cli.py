@@ -23,7 +23,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_bundle(tmp_path / "bundle", seed=1)
     lineage = {"name": "tiny", "data_digest": "sha256:0", "metrics": METRICS}
     lineage |= {key: SELECTED[key] for key in ("version", "run_id", "git_commit")}
-    assemble(bundle=tmp_path / "bundle", lineage=lineage, samples={}, served=tmp_path / "served")
+    assemble(
+        bundle=tmp_path / "bundle",
+        lineage=lineage,
+        samples={},
+        details={},
+        served=tmp_path / "served",
+    )
     (tmp_path / "one.png").write_bytes(drawing())
     (tmp_path / "two.png").write_bytes(drawing(tilt=9, mode="RGBA"))
     return tmp_path

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from digits.runs import history, registry
 from drawn import drawn_set
 from gate_fixtures import GATE, aliases, crowned, judge, learnt, select
+from serving_fixtures import DETAILS
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -48,6 +49,7 @@ def test_the_first_is_champion_a_worse_one_stays_out_and_a_better_one_is_crowned
         Path("models/tiny/bundle/model.onnx").read_bytes()
     )
     assert json.loads(Path("champion/verdict.json").read_text()) == verdict
+    assert json.loads(Path("champion/details.json").read_text()) == DETAILS
 
 
 def test_the_same_state_gives_the_same_verdict(store: MlflowClient) -> None:

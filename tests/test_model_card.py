@@ -9,7 +9,8 @@ import model_card
 from test_card import META, METRICS
 
 DETAILS = ("per_class", "corrupted_accuracy")
-SERVED = {"name": "cnn", "version": 4, "run_id": "0123", "git_commit": "abc", "metrics": METRICS}
+SCORES = {key: METRICS[key] for key in METRICS if key not in DETAILS}
+SERVED = {"name": "cnn", "version": 4, "run_id": "0123", "git_commit": "abc", "metrics": SCORES}
 CANDIDATE = {"name": "cnn", "run_id": "0123", "train_s": 720.0, "trainer": "cpu", "epochs": 11}
 WILD = {
     "model": {"name": "cnn", "version": 4, "run_id": "0123", "data_digest": "sha256:ab"},
@@ -26,8 +27,7 @@ def written(**changes: Any) -> str:
         "served/lineage.json": SERVED | {"data_digest": "sha256:ab"},
         "served/model.json": META,
         "reports/selected.json": {"model": "cnn", "run_id": "0123", "candidates": [CANDIDATE]},
-        "reports/cnn/metrics.json": {k: v for k, v in METRICS.items() if k not in DETAILS},
-        "reports/cnn/details.json": {key: METRICS[key] for key in DETAILS},
+        "served/details.json": {key: METRICS[key] for key in DETAILS},
         "reports/data.json": {"digest": "sha256:ab", "licence": "CC0", "num_train": 55000},
         "bench/wild.json": WILD,
     } | changes
@@ -54,19 +54,18 @@ def test_it_has_all_that_was_measured_of_the_served_model() -> None:
 
 def test_where_nothing_is_packaged_it_is_of_what_came_with_the_project() -> None:
     released = SERVED | {"version": 3, "data_digest": "sha256:ab"}
-    gone = {"served/lineage.json": None, "served/model.json": None}
+    gone = dict.fromkeys(("served/lineage.json", "served/model.json", "served/details.json"))
     text = written(**gone, **{"released/lineage.json": released, "released/model.json": META})
     assert "version 3" in text
+    assert "By class: not measured" in text
 
 
 def test_another_model_that_was_selected_is_not_the_one_described() -> None:
     selected = {"model": "mlp", "run_id": "4567", "candidates": [CANDIDATE | {"run_id": "4567"}]}
-    worse = METRICS | {"accuracy": 0.5}
-    text = written(
-        **{"reports/selected.json": selected, "reports/cnn/metrics.json": worse},
-    )
+    text = written(**{"reports/selected.json": selected})
     assert "selected another, `mlp` of run `4567`, which is not served" in text
     assert "| read right | 1,001 | 99.00% |" in text
+    assert "| shot noise | 1,001 | 90.00% |" in text
     assert "How it was trained is in its run; it is not in `reports/`." in text
 
 

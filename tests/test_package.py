@@ -12,6 +12,7 @@ from digits.package import pinned_requirements
 from digits.reading.packaged import content_tag
 from digits.serving.served import read_others
 from serving_fixtures import (
+    DETAILS,
     METRICS,
     ROOT,
     RUN,
@@ -39,7 +40,9 @@ def test_the_served_model_is_the_bundle_without_its_weights(packaged: Packaged) 
     served = packaged.project / "served"
     names = {path.name for path in served.iterdir()}
     bundle = {"model.onnx", "model.json"}
-    assert names == bundle | {"lineage.json", "samples.json", "requirements.txt", "others"}
+    written = {f"{name}.json" for name in ("lineage", "details", "samples")}
+    assert names == bundle | written | {"requirements.txt", "others"}
+    assert json.loads((served / "details.json").read_text()) == DETAILS
     for name in ("model.onnx", "model.json"):
         assert (served / name).read_bytes() == (packaged.bundle / name).read_bytes()
 

@@ -324,6 +324,7 @@ def test_the_selection_holds_no_test_score(story: Story) -> None:
         "git_commit",
         "train_s",
         "trainer",
+        "epochs",
         "stand_in",
     }
     assert {candidate["num_images"] for candidate in selected["candidates"]} == {VAL_SIZE}

@@ -11,6 +11,7 @@ from digits import promotion
 from digits.runs import history
 from gate_fixtures import aliases, crowned, judge, learnt, select
 from promotion_fixtures import digits, expect_champion, pack
+from serving_fixtures import DETAILS
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -33,6 +34,7 @@ def test_a_challenger_is_promoted_and_the_change_taken_back(
     assert (origin["name"], origin["version"], origin["git_commit"]) == ("tiny", 2, "abc")
     assert origin["metrics"] == json.loads(Path("reports/tiny/metrics.json").read_text())
     assert json.loads(Path("champion/samples.json").read_text())["samples"]
+    assert json.loads(Path("champion/details.json").read_text()) == DETAILS
 
     result = digits("rollback", "--because", "not my eights")
     assert result.exit_code == 0, result.stderr

@@ -1,8 +1,8 @@
 """The champion: the model that is served, in a folder of its own until a better one comes.
 
-`bundle/` as trained, `champion.json` (where it comes from, and its scores), `samples.json` (test
-images for the page) and `verdict.json` (the last model that wanted its place, and what became of
-it). DVC tracks the folder and never deletes it.
+`bundle/` as trained, `champion.json` (where it comes from, and its scores), `details.json` (those
+by class and by corruption), `samples.json` (test images for the page) and `verdict.json` (the last
+model that wanted its place, and what became of it). DVC tracks the folder and never deletes it.
 """
 
 import hashlib
@@ -50,12 +50,18 @@ def read() -> dict[str, Any] | None:
 
 
 def crown(
-    bundle: Path, *, origin: dict[str, Any], samples: dict[str, Any], verdict: dict[str, Any]
+    bundle: Path,
+    *,
+    origin: dict[str, Any],
+    details: dict[str, Any],
+    samples: dict[str, Any],
+    verdict: dict[str, Any],
 ) -> None:
     """Put a model in the champion's place, whole or not at all; `origin` has the keys in KEYS."""
     with replacing_folder(FOLDER) as beside:
         shutil.copytree(bundle, beside / "bundle")
         write_json(beside / "champion.json", origin)
+        write_json(beside / "details.json", details)
         write_json(beside / "samples.json", samples)
         write_json(beside / "verdict.json", verdict)
 
@@ -91,6 +97,7 @@ def crown_run(run_id: str, *, version: int, taken_back: list[str], why: str) -> 
     crown(
         bundle,
         origin=origin,
+        details=finding.artifact(run_id, "details.json"),
         samples=finding.artifact(run_id, "samples.json") or {"samples": []},
         verdict=described(Verdict(promoted=True, reason=why), selected=named, champion=None),
     )

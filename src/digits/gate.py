@@ -63,8 +63,11 @@ def run(
     # How it became champion stays on record.
     kept = (champion.read_verdict() if is_champion else {}) or content
     if verdict.promoted:
-        samples = read_json(reports / name / "samples.json", stage="evaluate")
-        champion.crown(bundle, origin=origin, samples=samples, verdict=kept)
+        details, samples = (
+            read_json(reports / name / f"{each}.json", stage="evaluate")
+            for each in ("details", "samples")
+        )
+        champion.crown(bundle, origin=origin, details=details, samples=samples, verdict=kept)
     else:
         champion.record(content)
     version = selection["version"]

@@ -53,6 +53,9 @@ def run(
     origin = {key: _entry(crowned, key, about) for key in ("version", "run_id", "git_commit")}
     lineage = {**_lineage(bundle, origin), "metrics": _entry(crowned, "metrics", about)}
     samples = read_json(champion / "samples.json", stage="gate")
+    # A champion from before they were kept has none.
+    detailed = champion / "details.json"
+    details = read_json(detailed, stage="gate") if detailed.exists() else {}
     selection = read_json(selected, stage="select")
     names = {candidate["name"] for candidate in _entry(selection, "candidates", selected)}
     others: dict[Path, dict[str, Any]] = {}
@@ -76,7 +79,14 @@ def run(
             raise ValueError(f"{path} knows other classes than {bundle}: they cannot be compared")
         print(f"package: {other['name']} is left out, it knows other classes than the champion")
         del others[path]
-    assemble(bundle=bundle, lineage=lineage, samples=samples, served=SERVED, others=others)
+    assemble(
+        bundle=bundle,
+        lineage=lineage,
+        samples=samples,
+        details=details,
+        served=SERVED,
+        others=others,
+    )
     stored_tag(SERVED)
     bento = bentoml.bentos.build_bentofile()
     return str(bento.tag)
@@ -107,10 +117,11 @@ def assemble(
     bundle: Path,
     lineage: dict[str, Any],
     samples: Any,
+    details: dict[str, Any],
     served: Path,
     others: Mapping[Path, dict[str, Any]] | None = None,
 ) -> None:
-    """Write the served folder from a bundle, its lineage and samples, whole or not at all.
+    """Write the served folder from a bundle, its lineage, scores and samples, whole or not at all.
 
     `others` are more bundles, with the lineage of each.
     """
@@ -125,8 +136,9 @@ def assemble(
             tagged = {"tag": content_tag(beside, of_other), **of_other}
             write_json(beside / "lineage.json", tagged)
         tagged = {"tag": content_tag(folder, lineage), **lineage}
-        for file_name, content in (("lineage.json", tagged), ("samples.json", samples)):
-            write_json(folder / file_name, content)
+        contents = {"lineage": tagged, "details": details, "samples": samples}
+        for file_name, content in contents.items():
+            write_json(folder / f"{file_name}.json", content)
         pins = "".join(f"{pin}\n" for pin in pinned_requirements("digits"))
         (folder / "requirements.txt").write_text(pins, encoding="utf-8")
 

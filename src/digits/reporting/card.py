@@ -113,7 +113,7 @@ def halves(metrics: Mapping[str, Any]) -> str:
 def by_class(metrics: Mapping[str, Any]) -> str:
     """What was read right of each class, and how often its name was the right answer."""
     if "per_class" not in metrics:
-        return "By class: not in `reports/`; `make repro` measures it."
+        return "By class: not measured; `make repro` does."
     rows = [
         [name, *share(row["recall"], row["num"]), f"{row['precision']:.2%}"]
         for name, row in metrics["per_class"].items()
@@ -124,7 +124,7 @@ def by_class(metrics: Mapping[str, Any]) -> str:
 def by_corruption(metrics: Mapping[str, Any]) -> str:
     """What was read right of the test images after each corruption of MNIST-C."""
     if "corrupted_accuracy" not in metrics:
-        return "By corruption: not in `reports/`; `make repro` measures it."
+        return "By corruption: not measured; `make repro` does."
     rows = [
         [name.replace("_", " "), *share(accuracy, metrics["num_images"])]
         for name, accuracy in metrics["corrupted_accuracy"].items()

@@ -1,9 +1,10 @@
 """The served folder: what `package` makes, DVC tracks, and the service answers with.
 
 `model.onnx` and `model.json` (the bundle without its weights), `lineage.json` (where the model
-comes from, its test metrics, and its tag in BentoML's model store), `samples.json` (test images for
-the page to try), `requirements.txt`, and in `others/NAME/` the models to compare it with. Inside a
-Bento the model is missing: it is in the store, under the tag that `lineage.json` names.
+comes from, its test metrics, and its tag in BentoML's model store), `details.json` (more of those
+metrics, for the model card), `samples.json` (test images for the page to try), `requirements.txt`,
+and in `others/NAME/` the models to compare it with. Inside a Bento the model is missing: it is in
+the store, under the tag that `lineage.json` names.
 """
 
 import json
