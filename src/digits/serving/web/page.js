@@ -339,7 +339,7 @@ function showSamples(samples) {
     const right = label === digit;
     image.src = `data:image/png;base64,${png}`;
     image.alt = right ? `a ${label}` : "";
-    button.append(image, right ? "" : `a ${label}, read as ${digit}`);
+    button.append(image, right ? "" : `${label} read as ${digit}`);
     button.onclick = () => open(new Blob([bytes], { type: "image/png" }));
     $(right ? "right" : "wrong").append(button);
   }
