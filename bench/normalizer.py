@@ -57,7 +57,7 @@ def measure(predictor: Predictor, images_NHW: Any, labels_N: Any) -> dict[str, A
         found = compare(right_N, sent_N)
         ways[way] = {
             "accuracy": round(float(sent_N.mean()), 5),
-            "lost_points": round(-100 * found.difference, 3),
+            "lost_points": round(-100 * found.difference, 3) + 0.0,
             "only_as_they_are": found.only_first,
             "only_normalised": found.only_second,
         }

@@ -55,83 +55,115 @@ def picture(read: Reader) -> str:
 
 
 def results(read: Reader) -> str:
-    """A row a candidate, the selected one in bold, and what was timed."""
+    """What the selected model reads, a row a candidate, and what was timed."""
     selected, data = read_json(read, "reports/selected.json"), read_json(read, "reports/data.json")
+    name = selected["model"]
+    scored = read_json(read, f"reports/{name}/metrics.json")
+    (chosen,) = (one for one in selected["candidates"] if one["name"] == name)
+    stand_in = f", a stand-in for {data['requested']}" if data["fallback"] else ""
+    lines = [
+        f"`{name}`, {scored['num_parameters']:,} parameters, trained in {chosen['train_s']:.0f} s "
+        f"on {chosen['trainer']}, reads:",
+        "",
+        *_reads(scored, data["name"], _outside(selected, read)),
+        "",
+        f"The candidates, trained on {data['num_train']:,} images of {data['name']}{stand_in}, "
+        f"chosen on {data['num_val']:,} others, and then tested:",
+        "",
+        *_candidates(selected, read),
+        "",
+    ]
     overhead = read_json(read, "bench/overhead.json", needed=False)
     pipeline = read_json(read, "bench/pipeline.json", needed=False)
-    head = ["Model", "Test accuracy", "95 % interval", "Wrong", "Corrupted"]
-    head += ["Validation", "Parameters", "Network, one image", "Training"]
+    soonest = read_json(read, "bench/time_to_accuracy.json", needed=False)
+    said = [*_soonest(soonest), *_timed(overhead, pipeline)]
+    return "\n".join([*lines, *(f"- {line}" for line in said)]) + "\n"
+
+
+def _reads(scored: dict[str, Any], data_name: str, wild: dict[str, Any]) -> list[str]:
+    """A row for each kind of images that the selected model was tried on."""
+    rows = [
+        [
+            f"test images of {data_name}",
+            f"**{scored['accuracy']:.2%}**",
+            f"{scored['accuracy_low']:.2%} to {scored['accuracy_high']:.2%}",
+            f"{scored['num_images']:,}",
+        ],
+        [
+            "the same, corrupted in the fifteen ways of MNIST-C",
+            f"**{scored['mean_corrupted_accuracy']:.1%}**",
+            "",
+            f"15 x {scored['num_images']:,}",
+        ],
+    ]
+    sets = wild.get("sets", {})
+    digits = {name: scored for name, scored in sets.items() if "accuracy" in scored}
+    for name, outside in digits.items():
+        interval = f"{outside['accuracy_low']:.1%} to {outside['accuracy_high']:.1%}"
+        right = f"**{outside['accuracy']:.1%}**"
+        rows.append([f"{name}, over HTTP", right, interval, f"{outside['num_digits']:,}"])
+    lines = [table(["Images", "Right", "95 % interval", "Number"], rows)]
+    if digits:
+        num = sum(outside["num_digits"] for outside in digits.values())
+        refused = sum(one["refused"] * one["num_digits"] for one in digits.values()) / num
+        accepted = [
+            f"{others['others_accepted']:.1%} of {others['num_others']} letters and signs"
+            for others in sets.values()
+            if "others_accepted" in others
+        ]
+        said = "; accepted as digits: ".join([f"refused: {refused:.1%} of them", *accepted])
+        lines += [
+            "",
+            f"What came over HTTP is of other hands and tools, and not trained on; {said}.",
+        ]
+    return lines
+
+
+def _outside(selected: dict[str, Any], read: Reader) -> dict[str, Any]:
+    """What the selected model made of images that are not of its data set."""
+    wild = read_json(read, "bench/wild.json", needed=False)
+    return wild if wild and wild["model"]["run_id"] == selected["run_id"] else {}
+
+
+def _candidates(selected: dict[str, Any], read: Reader) -> list[str]:
+    """A row a candidate, the selected one in bold, and why it was."""
+    head = ["Model", "Validation", "Test", "Over seeds", "Corrupted", "Parameters"]
+    head += ["Network, one image", "Training"]
+    measured = read_json(read, "bench/accuracy.json", needed=False)
     rows = []
     for candidate in selected["candidates"]:
         name = candidate["name"]
         scored = read_json(read, f"reports/{name}/metrics.json")
         row = [
             name,
-            f"{scored['accuracy']:.2%}",
-            f"{scored['accuracy_low']:.2%} to {scored['accuracy_high']:.2%}",
-            f"{scored['num_errors']:,}",
-            f"{scored['mean_corrupted_accuracy']:.1%}",
             f"{candidate['accuracy']:.2%}",
+            f"{scored['accuracy']:.2%}",
+            _over_seeds(name, scored["num_parameters"], measured),
+            f"{scored['mean_corrupted_accuracy']:.1%}",
             f"{scored['num_parameters']:,}",
             f"{scored['latency_ms']:.2f} ms",
+            f"{candidate['train_s']:.0f} s",
         ]
-        row.append(f"{candidate['train_s']:.0f} s")
         rows.append([f"**{cell}**" for cell in row] if name == selected["model"] else row)
-    lines = [table(head, rows)]
-    stand_in = f", a stand-in for {data['requested']}" if data["fallback"] else ""
-    lines += [
-        "",
-        f"Data: {data['name']}{stand_in}; {data['num_test']:,} test images, {data['num_val']:,} "
-        f"held out for validation, one seed. Corrupted: the mean over the fifteen corruptions of "
-        f"MNIST-C. Trained on {selected['candidates'][0]['trainer']}. "
-        f"Selected: {selected['reason']}.",
-    ]
-    lines += _over_seeds(selected, read, read_json(read, "bench/accuracy.json", needed=False))
-    lines += _outside(selected, read_json(read, "bench/wild.json", needed=False))
-    lines += _soonest(read_json(read, "bench/time_to_accuracy.json", needed=False))
-    return "\n".join([*lines, *_timed(overhead, pipeline)]) + "\n"
-
-
-def _over_seeds(selected: dict[str, Any], read: Reader, measured: dict[str, Any]) -> list[str]:
-    """What the same models reached in trainings with other seeds: no seed is picked."""
-    parts = []
-    for candidate in selected["candidates"]:
-        name = candidate["name"]
-        num_parameters = read_json(read, f"reports/{name}/metrics.json")["num_parameters"]
-        shares = [
-            row["accuracy"]
-            for row in measured.get("rows", [])
-            if (row["name"], row["num_parameters"]) == (name, num_parameters)
-        ]
-        if len(shares) > 1:
-            mean, sd = statistics.fmean(shares), statistics.stdev(shares)
-            parts.append(f"`{name}` {mean:.2%} ± {100 * sd:.2f} (n = {len(shares)})")
-    if not parts:
-        return []
-    return [f"Over seeds, on the test images: {', '.join(parts)}; [all models](docs/accuracy.md)."]
-
-
-def _outside(selected: dict[str, Any], wild: dict[str, Any]) -> list[str]:
-    """What the selected model made of images that are not of its data set."""
-    if not wild or wild["model"]["run_id"] != selected["run_id"]:
-        return []
-    sets = wild["sets"]
-    digits = [
-        f"{name} {scored['accuracy']:.1%} of {scored['num_digits']}"
-        for name, scored in sets.items()
-        if "accuracy" in scored
-    ]
-    refused = sum(s["refused"] * s["num_digits"] for s in sets.values() if "refused" in s)
-    num = sum(s.get("num_digits", 0) for s in sets.values())
-    others = [
-        f"{scored['others_accepted']:.1%} of {scored['num_others']} letters and signs accepted"
-        for scored in sets.values()
-        if "others_accepted" in scored
-    ]
     return [
-        f"`{selected['model']}` on what nobody trained on, through HTTP: {', '.join(digits)}; "
-        f"{refused / num:.1%} of them refused; {', '.join(others)}."
+        table(head, rows),
+        "",
+        f"Selected: {selected['reason']}. Over seeds: mean ± standard deviation on the test "
+        "images; [all models](docs/accuracy.md).",
     ]
+
+
+def _over_seeds(name: str, num_parameters: int, measured: dict[str, Any]) -> str:
+    """What the same model reached in trainings with other seeds: no seed is picked."""
+    shares = [
+        row["accuracy"]
+        for row in measured.get("rows", [])
+        if (row["name"], row["num_parameters"]) == (name, num_parameters)
+    ]
+    if len(shares) < 2:
+        return "-"
+    mean, sd = statistics.fmean(shares), statistics.stdev(shares)
+    return f"{mean:.2%} ± {100 * sd:.2f} (n = {len(shares)})"
 
 
 def _soonest(measured: dict[str, Any]) -> list[str]:
