@@ -74,19 +74,18 @@ def predict(
         )
     found, complaints = inputs.expand(files)
     width = max((len(str(file)) for file in found), default=0)
-    with inputs.progress(found) as shown:
-        for file in shown:
-            try:
-                frames = normalize_row(open_image(inputs.read(file)), size=predictor.image_size)
-            except (OSError, UnreadableImage) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                complaints.append(f"{file}: {reason}")
-                continue
-            (answer,) = reader.answer(predictor, [frames])
-            if as_json:
-                click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
-            else:
-                click.echo(_line(file, answer, width=width))
+    for file in inputs.progress(found):
+        try:
+            frames = normalize_row(open_image(inputs.read(file)), size=predictor.image_size)
+        except (OSError, UnreadableImage) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            complaints.append(f"{file}: {reason}")
+            continue
+        (answer,) = reader.answer(predictor, [frames])
+        if as_json:
+            click.echo(json.dumps({"file": str(file), **answer, "model": identity}))
+        else:
+            click.echo(_line(file, answer, width=width))
     for complaint in complaints:
         click.echo(complaint, err=True)
     if complaints:

@@ -2,11 +2,17 @@
 
 import glob
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 STDIN = Path("-")
 # Of the formats that the normaliser opens.
@@ -51,19 +57,22 @@ def read(file: Path) -> bytes:
     return sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
 
 
-def progress(files: Sequence[Path]) -> AbstractContextManager[Iterable[Path]]:
+def progress(files: Sequence[Path]) -> Iterator[Path]:
     """The files one by one, with a bar on the terminal where there are many of them.
 
-    None where the answers go to the same terminal: they show how far it is.
+    On standard error; where the answers go to the same terminal they scroll by above it.
     """
-    bar: AbstractContextManager[Iterable[Path]] = click.progressbar(
-        files,
-        label="reading",
-        show_pos=True,
-        file=sys.stderr,
-        hidden=len(files) < MANY or sys.stdout.isatty() or not sys.stderr.isatty(),
-    )
-    return bar
+    with Progress(
+        TextColumn("reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+        disable=len(files) < MANY or not sys.stderr.isatty(),
+    ) as bar:
+        yield from bar.track(files)
 
 
 def _is_image(file: Path) -> bool:

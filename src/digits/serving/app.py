@@ -167,9 +167,10 @@ async def _answers(
     state = request.app.state
     opened = _each(open_header, images, num=len(images))
     read = partial(_read, model, opened, state.metrics, with_frames=with_frames)
-    if pixels_within_limit(opened) <= limits.PIXELS_IN_PLACE:
+    few = len(opened) <= limits.FRAMES_IN_PLACE
+    if pixels_within_limit(opened) <= limits.PIXELS_IN_PLACE and few:
         answers = read()
-    else:  # a photo takes tens of milliseconds to decode
+    else:  # a photo takes tens of milliseconds to decode, and so do many small images
         answers = await anyio.to_thread.run_sync(read, limiter=state.decoding)
     if model is state.model:  # what is asked of another model is a comparison, and counted nowhere
         state.metrics.answered(answers)

@@ -5,10 +5,11 @@ import os
 # A 12-megapixel photo is 4 to 8 MB; the whole body counts, several images included.
 MAX_BODY_BYTES = 32 * 2**20
 MAX_IMAGES = 100  # in one batch
+MAX_FIELDS = 16  # of a multipart body that are not files: ignored, but not without bound
 MAX_FRAMES = 4096  # in one request of normalised frames: a second's work
-# Fewer frames than this are read at once: handing them to a thread would take as long.
+# So many frames, or images, are read at once: handing them to a thread would take as long.
 FRAMES_IN_PLACE = 8
-# Images of fewer pixels together are read at once too: some milliseconds.
+# If they have no more pixels than this together: some milliseconds.
 PIXELS_IN_PLACE = 200_000
 RECEIVE_S = 20.0  # a body must have arrived whole by then
 ANSWER_S = 60.0  # from the first header to the answer; BentoML enforces it

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATH = "/metrics"
+UNJUDGED = "unjudged"
 CONFIDENCES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -35,7 +36,8 @@ class Metrics:
         self.request_s = cache(requests.labels)
         predictions = Counter(
             "digits_predictions",
-            "Answers by digit, and by the reason why they are not accepted, empty where they are",
+            "Answers by digit, and by the reason why they are not accepted: empty where they are, "
+            f"{UNJUDGED} where nobody asked, as of frames",
             ("digit", "reason"),
         )
         self._predictions = cache(predictions.labels)
@@ -68,7 +70,7 @@ class Metrics:
     def classified(self, digits: Sequence[int | str]) -> None:
         """Count what was read of frames, which nobody asks to be accepted."""
         for digit, num in collections.Counter(digits).items():
-            self._predictions(digit, "").inc(num)
+            self._predictions(digit, UNJUDGED).inc(num)
 
 
 @cache

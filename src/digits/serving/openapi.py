@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from ..reading.rejection import Reason
-from . import limits
+from . import examples, limits
 
 # Swagger UI from the copy that BentoML serves. BentoML's own page would do, but it calls a
 # tracker on another host.
@@ -28,7 +28,7 @@ def describe(
 ) -> dict[str, Any]:
     """The OpenAPI document of a service; the first model, of these classes, is the selected."""
     which = _which(models)
-    return {
+    document = {
         "openapi": "3.0.3",
         "info": {
             "title": "digits",
@@ -42,7 +42,7 @@ def describe(
                     "operationId": "predict",
                     "parameters": [which, _FRAME_PARAMETER],
                     "requestBody": _multipart("image", _FILE),
-                    "responses": {**_answer("Prediction"), **_REFUSALS},
+                    "responses": {**_answer("Prediction"), **_refusals()},
                 }
             },
             "/predict_batch": {
@@ -59,7 +59,7 @@ def describe(
                             "maxItems": limits.MAX_IMAGES,
                         },
                     ),
-                    "responses": {**_answer("Predictions"), **_REFUSALS},
+                    "responses": {**_answer("Predictions"), **_refusals()},
                 }
             },
             "/classify": {
@@ -79,10 +79,7 @@ def describe(
                                 _OCTETS: {"schema": {**_FRAMES, "description": _OF_ANSWERS}},
                             },
                         },
-                        **{
-                            status: _REFUSALS[status]
-                            for status in ("400", "404", "408", "413", "415", "503")
-                        },
+                        **_refusals("400", "404", "408", "413", "415", "503"),
                     },
                 }
             },
@@ -91,7 +88,7 @@ def describe(
                     "summary": "Where the model comes from and how it did on the test images",
                     "operationId": "model",
                     "parameters": [which],
-                    "responses": {**_answer("Lineage"), "404": _REFUSALS["404"]},
+                    "responses": {**_answer("Lineage"), **_refusals("404")},
                 }
             },
             "/samples": {
@@ -123,6 +120,20 @@ def describe(
         },
         "security": [{}, {"token": []}],
     }
+    identity = {key: lineage[key] for key in _IDENTITY}
+    _with_examples(document, examples.answers(lineage, identity, classes=classes, models=models))
+    return document
+
+
+def _with_examples(document: dict[str, Any], answers: dict[str, Any]) -> None:
+    """Show of each answer in JSON what it looks like."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if shown := response.get("content", {}).get("application/json"):
+                    name = shown["schema"]["$ref"].rpartition("/")[2]
+                    error = {"error": examples.ERRORS.get(status)}
+                    shown["example"] = error if name == "Error" else answers[name]
 
 
 _FILE = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF"}
@@ -269,12 +280,17 @@ def _answer(schema: str) -> dict[str, Any]:
     return {"200": _json_response("OK", schema)}
 
 
-_REFUSALS = {
-    "400": _json_response("No image in the expected field", "Error"),
-    "404": _json_response("There is no model of that name", "Error"),
-    "408": _json_response("The body did not arrive in time", "Error"),
-    "413": _json_response("The body or its images together are too large", "Error"),
-    "415": _json_response("The body is of another type", "Error"),
-    "422": _json_response("A file is not an image that can be read", "Error"),
-    "503": _json_response("Too many requests at once; Retry-After says when to come back", "Error"),
+_REFUSED = {
+    "400": "No image in the expected field",
+    "404": "There is no model of that name",
+    "408": "The body did not arrive in time",
+    "413": "The body or its images together are too large",
+    "415": "The body is of another type",
+    "422": "A file is not an image that can be read",
+    "503": "Too many requests at once; Retry-After says when to come back",
 }
+
+
+def _refusals(*statuses: str) -> dict[str, Any]:
+    """Those of these statuses, or all."""
+    return {each: _json_response(_REFUSED[each], "Error") for each in statuses or _REFUSED}

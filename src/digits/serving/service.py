@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
+import numpy as np
 from bentoml.exceptions import BentoMLException
 
 from ..reading.predictor import Predictor
@@ -43,6 +44,7 @@ class Digits:
         lineage = {**read_lineage(), "released": is_released()}
         selected = Model(Predictor.open(Path(self.model.path)), lineage)
         open_model(app, selected, others=read_others(), samples=read_samples())
+        self._selected = selected
         # What was imported stays until the end. Python's collector would look through all of it
         # again and again, for 80 to 160 ms at a time in which nobody is answered; and of the rest,
         # hardly anything that has become old is garbage.
@@ -57,3 +59,9 @@ class Digits:
             ", released with the project" if lineage["released"] else "",
             f", learnt from {lineage['dataset']}, a stand-in" if lineage.get("fallback") else "",
         )
+
+    def __is_ready__(self) -> bool:
+        """What /readyz says: whether the model answers, asked about a frame without ink."""
+        predictor = self._selected.predictor
+        blank_BHW = np.zeros((1, predictor.image_size, predictor.image_size), np.uint8)
+        return bool(np.isfinite(predictor.probabilities(blank_BHW)).all())

@@ -4,7 +4,6 @@ Shapes: B batch, H/W pixels.
 """
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Iterable
 
 import numpy as np
@@ -15,8 +14,6 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from . import limits
-
-MAX_FIELDS = 16  # that are not files: ignored, but not without bound
 
 
 class Refused(Exception):
@@ -40,7 +37,7 @@ async def receive_images(request: Request, *, field: str, most: int) -> list[byt
         request.headers,
         _counted(request, limits.MAX_BODY_BYTES),
         max_files=limits.MAX_IMAGES,
-        max_fields=MAX_FIELDS,
+        max_fields=limits.MAX_FIELDS,
     )
     # In memory, never in temporary files: the body is bounded as a whole.
     parser.spool_max_size = limits.MAX_BODY_BYTES
@@ -139,8 +136,8 @@ async def _counted(request: Request, most: int) -> AsyncGenerator[bytes]:
 
 
 def _too_large(most: int) -> Refused:
-    mebibytes = math.floor(most / 2**20)
-    return Refused(413, f"the request is larger than {mebibytes} MiB; send smaller or fewer images")
+    size = f"{most // 2**20} MiB" if most >= 2**20 else f"{most:,} bytes"
+    return Refused(413, f"the request is larger than {size}; send smaller or fewer images")
 
 
 def _too_slow() -> Refused:

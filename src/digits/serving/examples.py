@@ -1,0 +1,59 @@
+"""What the routes answer, as the OpenAPI document shows it: of the model that is opened."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import limits
+
+SHOWN = 7  # the class that the examples read, where there are so many
+# An image of one black pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+# By status; one sentence each, as all errors are.
+ERRORS = {
+    "400": "the image belongs in the multipart field 'image'; fields received: 'file'"
+    " (a body cut short loses its last field)",
+    "404": "there is no model 'nobody'; there is cnn",
+    "408": f"the request did not arrive within {limits.RECEIVE_S:.0f} s; send it again",
+    "413": f"the request is larger than {limits.MAX_BODY_BYTES // 2**20} MiB; "
+    "send smaller or fewer images",
+    "415": "send multipart/form-data with the image in field 'image' "
+    "(curl -F image=@digit.png), not 'text/plain'",
+    "422": "the 5 bytes are not an image that can be read; "
+    "send a PNG, JPEG, WebP, BMP, GIF or TIFF file",
+    "503": f"{limits.MAX_CONCURRENT} requests are being answered already; "
+    f"send this one again in {limits.RETRY_AFTER_S} s",
+}
+
+
+def answers(
+    lineage: dict[str, Any],
+    identity: dict[str, Any],
+    *,
+    classes: Sequence[int | str],
+    models: Sequence[str],
+) -> dict[str, Any]:
+    """An example of each schema that is answered, by the schema's name."""
+    best = min(SHOWN, len(classes) - 1)
+    rest = 0.0001
+    confidence = round(1 - rest * (len(classes) - 1), 6)
+    probabilities = [rest] * len(classes)
+    probabilities[best] = confidence
+    answer = {
+        "digit": classes[best],
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "accepted": True,
+        "reason": None,
+        "row": [],
+    }
+    return {
+        "Prediction": {**answer, "model": identity},
+        "Predictions": {"predictions": [answer], "model": identity},
+        "Classes": {
+            "digits": [classes[best]],
+            "probabilities": [probabilities],
+            "model": identity,
+        },
+        "Lineage": {**lineage, "classes": list(classes), "models": list(models)},
+        "Samples": {"samples": [{"label": classes[best], "digit": classes[best], "png": PNG}]},
+    }
