@@ -42,9 +42,9 @@ def predict(pictures: Path, *, answers_there: bool) -> tuple[str, str]:
         while part := os.read(terminal, 4096):
             shown += part
     os.close(terminal)
-    elsewhere = "" if process.stdout is None else process.stdout.read()
-    assert process.wait() == 0
-    return shown.decode(), elsewhere
+    elsewhere, _ = process.communicate()
+    assert process.returncode == 0
+    return shown.decode(), elsewhere or ""
 
 
 @pytest.mark.parametrize("answers_there", [False, True], ids=["answers in a pipe", "all there"])

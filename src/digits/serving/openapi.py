@@ -28,7 +28,7 @@ def describe(
 ) -> dict[str, Any]:
     """The OpenAPI document of a service; the first model, of these classes, is the selected."""
     which = _which(models)
-    document = {
+    document: dict[str, Any] = {
         "openapi": "3.0.3",
         "info": {
             "title": "digits",
