@@ -72,7 +72,8 @@ def test_another_machine_reads_with_the_champion_that_the_team_has(
     words = ["predict", "--json", "--model", "champion/bundle", str(ROOT / "docs/seven.jpg")]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
-    assert json.loads(done.output)["digit"] in range(10)
+    assert json.loads(done.stdout)["digit"] in range(10)
+    assert "trained on drawn, a stand-in" in done.stderr
 
 
 def test_a_backup_brings_back_runs_registry_and_files(
