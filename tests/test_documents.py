@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from digits import commands, configuration, settings
+from digits.reading.predictor import IDENTITY
 from digits.serving import openapi
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -242,7 +243,9 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_answer_and_the_routes_shown_are_those_of_the_service() -> None:
-    described = openapi.describe({"tag": "digits:0"}, classes=range(10), models=["cnn"])
+    described = openapi.describe(
+        {"tag": "digits:0", **dict.fromkeys(IDENTITY)}, classes=range(10), models=["cnn"]
+    )
     (answer,) = (json.loads(body) for body in blocks("README.md", "json"))
     schemas = described["components"]["schemas"]
     assert list(answer) == schemas["Prediction"]["required"]
