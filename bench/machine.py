@@ -2,8 +2,12 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+IDENTITY = ("name", "version", "run_id", "data_digest")
 
 
 def describe() -> dict[str, object]:
@@ -22,4 +26,13 @@ def describe() -> dict[str, object]:
         "system": platform.system(),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
+    }
+
+
+def heading(command: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands before the figures of a model: the command, the machine, and which model."""
+    return {
+        "command": command,
+        "machine": describe(),
+        "model": {key: model[key] for key in IDENTITY},
     }

@@ -22,7 +22,7 @@ from digits.paired import compare
 from digits.reading.normalize import normalize
 from digits.reading.packaged import packaged_folder
 from digits.reading.predictor import Predictor
-from machine import describe
+from machine import heading
 
 OUT = Path("bench/normalizer.json")
 SHEET = 280  # pixels
@@ -76,9 +76,7 @@ def main() -> None:
     model = read_json(folder / "lineage.json", stage="package")
     measured = measure(Predictor.open(folder), images_NHW, labels_N)
     content = {
-        "command": "python bench/normalizer.py",
-        "machine": describe(),
-        "model": {key: model[key] for key in ("name", "version", "run_id", "data_digest")},
+        **heading("python bench/normalizer.py", model),
         **measured,
     }
     write_json(OUT, content)

@@ -22,7 +22,7 @@ from playwright.sync_api import Page, Request, expect, sync_playwright
 
 from digits.files import write_json
 from digits.scores import wilson_interval
-from machine import describe
+from machine import heading
 from wild import served
 
 STROKES = Path("../shared/wild/strokes/strokes.json")
@@ -114,9 +114,7 @@ def main() -> None:
     num_right = sum(right for right, _ in rows)
     low, high = wilson_interval(num_right / len(rows), len(rows))
     result = {
-        "command": "python bench/page.py",
-        "machine": describe(),
-        "model": {key: model[key] for key in ("name", "version", "run_id", "data_digest")},
+        **heading("python bench/page.py", model),
         "num_drawings": len(rows),
         "accuracy": round(num_right / len(rows), 5),
         "accuracy_low": round(low, 5),

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 from digits.files import write_json
 from digits.scores import wilson_interval
-from machine import describe
+from machine import heading
 from wild import served
 
 STROKES = Path("../shared/wild/strokes/strokes.json")
@@ -124,9 +124,7 @@ def main() -> None:
                 answer = ask(client, compose(row, rng))
                 pairs.append(([drawing["label"] for drawing in row], answer))
     result = {
-        "command": "python bench/rows.py",
-        "machine": describe(),
-        "model": {key: model[key] for key in ("name", "version", "run_id", "data_digest")},
+        **heading("python bench/rows.py", model),
         "seed": 0,
         "all": score(pairs),
         "of": {

@@ -30,7 +30,7 @@ from digits.files import replacing, write_json
 from digits.labelled import read_sets
 from digits.reporting import figures
 from digits.scores import wilson_interval
-from machine import describe
+from machine import heading
 
 FOLDER = Path("../shared/wild")
 OUT = Path("bench/wild.json")
@@ -167,9 +167,7 @@ def main(given: list[str] | None = None) -> None:
     write_json(
         out,
         {
-            "command": "python bench/wild.py",
-            "machine": describe(),
-            "model": {key: model[key] for key in ("name", "version", "run_id", "data_digest")},
+            **heading("python bench/wild.py", model),
             "sets": results,
         },
     )

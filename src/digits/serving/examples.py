@@ -4,25 +4,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import limits
+from .guard import too_many
+from .uploads import too_large, too_slow
 
 SHOWN = 7  # the class that the examples read, where there are so many
 # An image of one black pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-# By status; one sentence each, as all errors are.
-ERRORS = {
-    "400": "the image belongs in the multipart field 'image'; fields received: 'file'"
-    " (a body cut short loses its last field)",
-    "404": "there is no model 'nobody'; there is cnn",
-    "408": f"the request did not arrive within {limits.RECEIVE_S:.0f} s; send it again",
-    "413": f"the request is larger than {limits.MAX_BODY_BYTES // 2**20} MiB; "
-    "send smaller or fewer images",
-    "415": "send multipart/form-data with the image in field 'image' "
-    "(curl -F image=@digit.png), not 'text/plain'",
-    "422": "the 5 bytes are not an image that can be read; "
-    "send a PNG, JPEG, WebP, BMP, GIF or TIFF file",
-    "503": f"{limits.MAX_CONCURRENT} requests are being answered already; "
-    f"send this one again in {limits.RETRY_AFTER_S} s",
-}
+
+
+def errors(models: Sequence[str]) -> dict[str, str]:
+    """By status, the sentence that the service says."""
+    return {
+        "400": "the image belongs in the multipart field 'image'; fields received: 'file'"
+        " (a body cut short loses its last field)",
+        "404": f"there is no model 'nobody'; there is {', '.join(models)}",
+        "408": too_slow().sentence,
+        "413": too_large(limits.MAX_BODY_BYTES).sentence,
+        "415": "send multipart/form-data with the image in field 'image' "
+        "(curl -F image=@digit.png), not 'text/plain'",
+        "422": "the 5 bytes are not an image that can be read; "
+        "send a PNG, JPEG, WebP, BMP, GIF or TIFF file",
+        "503": too_many(),
+    }
 
 
 def answers(

@@ -23,12 +23,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if self._num_open >= limits.MAX_CONCURRENT:
-            sentence = (
-                f"{limits.MAX_CONCURRENT} requests are being answered already; "
-                f"send this one again in {limits.RETRY_AFTER_S} s"
-            )
             headers = {"Retry-After": str(limits.RETRY_AFTER_S)}
-            refused = JSONResponse({"error": sentence}, status_code=503, headers=headers)
+            refused = JSONResponse({"error": too_many()}, status_code=503, headers=headers)
             await refused(scope, receive, send)
             return
         self._num_open += 1
@@ -36,3 +32,11 @@ class Guard:
             await self._app(scope, receive, send)
         finally:
             self._num_open -= 1
+
+
+def too_many() -> str:
+    """What is told to who is refused."""
+    return (
+        f"{limits.MAX_CONCURRENT} requests are being answered already; "
+        f"send this one again in {limits.RETRY_AFTER_S} s"
+    )

@@ -121,19 +121,23 @@ def describe(
         "security": [{}, {"token": []}],
     }
     identity = {key: lineage[key] for key in _IDENTITY}
-    _with_examples(document, examples.answers(lineage, identity, classes=classes, models=models))
+    answers = examples.answers(lineage, identity, classes=classes, models=models)
+    _with_examples(document, answers, examples.errors(models))
     return document
 
 
-def _with_examples(document: dict[str, Any], answers: dict[str, Any]) -> None:
+def _with_examples(
+    document: dict[str, Any], answers: dict[str, Any], errors: dict[str, str]
+) -> None:
     """Show of each answer in JSON what it looks like."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if shown := response.get("content", {}).get("application/json"):
                     name = shown["schema"]["$ref"].rpartition("/")[2]
-                    error = {"error": examples.ERRORS.get(status)}
-                    shown["example"] = error if name == "Error" else answers[name]
+                    shown["example"] = (
+                        {"error": errors[status]} if name == "Error" else answers[name]
+                    )
 
 
 _FILE = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF"}

@@ -49,7 +49,7 @@ async def receive_images(request: Request, *, field: str, most: int) -> list[byt
     except ValueError as error:  # a charset that cannot decode field names
         raise Refused(400, f"the multipart body cannot be read: {error}") from None
     except TimeoutError:
-        raise _too_slow() from None
+        raise too_slow() from None
     except ClientDisconnect:
         raise _cut_short() from None
     try:
@@ -68,7 +68,7 @@ async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
         async with asyncio.timeout(limits.RECEIVE_S):
             body = b"".join([chunk async for chunk in _counted(request, most)])
     except TimeoutError:
-        raise _too_slow() from None
+        raise too_slow() from None
     except ClientDisconnect:
         raise _cut_short() from None
     if not body or len(body) % frame:
@@ -123,7 +123,7 @@ def _expect_declared_length(request: Request, most: int) -> None:
     """Said before the body is read; what is really received is counted all the same."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
-        raise _too_large(most)
+        raise too_large(most)
 
 
 async def _counted(request: Request, most: int) -> AsyncGenerator[bytes]:
@@ -131,16 +131,18 @@ async def _counted(request: Request, most: int) -> AsyncGenerator[bytes]:
     async for chunk in request.stream():
         received += len(chunk)
         if received > most:
-            raise _too_large(most)
+            raise too_large(most)
         yield chunk
 
 
-def _too_large(most: int) -> Refused:
+def too_large(most: int) -> Refused:
+    """For a body, or what it says of itself, of more than `most` bytes."""
     size = f"{most // 2**20} MiB" if most >= 2**20 else f"{most:,} bytes"
     return Refused(413, f"the request is larger than {size}; send smaller or fewer images")
 
 
-def _too_slow() -> Refused:
+def too_slow() -> Refused:
+    """For a body that is not there in time."""
     return Refused(
         408, f"the request did not arrive within {limits.RECEIVE_S:.0f} s; send it again"
     )
