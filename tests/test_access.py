@@ -19,7 +19,7 @@ from serving_fixtures import write_bundle
 def app(tmp_path: Path) -> Starlette:
     write_bundle(tmp_path, seed=0)
     app = build_app()
-    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
+    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY), "name": "tiny"}
     open_model(app, Model(Predictor.open(tmp_path), lineage))
     return app
 

@@ -22,7 +22,7 @@ def test_too_many_requests_at_once_are_told_to_come_back_and_then_answered(
     monkeypatch.setattr(limits, "MAX_CONCURRENT", 2)
     write_bundle(tmp_path, seed=0)
     app = build_app()
-    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
+    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY), "name": "tiny"}
     open_model(app, Model(Predictor.open(tmp_path), lineage))
     headers = {"Content-Type": "application/octet-stream"}
 
@@ -69,7 +69,7 @@ def test_many_small_images_are_read_while_others_are_answered(
     monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
     write_bundle(tmp_path, seed=0)
     app = build_app()
-    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY)}
+    lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY), "name": "tiny"}
     open_model(app, Model(Predictor.open(tmp_path), lineage))
 
     async def ask() -> httpx.Response:
