@@ -86,10 +86,12 @@ def kept_training(store: Any, parent: str, accuracy: float, *, tag: str = "a") -
     return run_id
 
 
-def summed_up(store: Any, parent: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+def summed_up(
+    store: Any, parent: str, monkeypatch: pytest.MonkeyPatch, *, worker: str = "one"
+) -> dict[str, float]:
     """The figures of a sweep at its end."""
     config = {"hydra": {"sweep": {"dir": "sweep"}, "sweeper": {}}}
-    monkeypatch.setattr(callback, "_open", [place.Place(digest="", run_id=parent)])
+    monkeypatch.setattr(callback, "_open", [place.Place(digest="", run_id=parent, worker=worker)])
     monkeypatch.setattr(callback, "_failed", [])
     callback.SweepRun().on_multirun_end(OmegaConf.create(config))
     metrics: dict[str, float] = store.get_run(parent).data.metrics
@@ -100,7 +102,7 @@ def test_a_sweep_sums_up_what_mlflow_had_missed_of_its_trainings(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
-    parent = sweeps.start(name="sweep", again=None)
+    parent = sweeps.start(name="sweep", again=None, worker="one")
     for accuracy in (0.5, 0.75):
         kept_training(store, parent, accuracy)
     metrics = summed_up(store, parent, monkeypatch)
@@ -115,7 +117,7 @@ def test_a_sweep_is_not_over_while_something_of_it_cannot_be_sent(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
-    parent = sweeps.start(name="sweep", again=None)
+    parent = sweeps.start(name="sweep", again=None, worker="one")
     kept_training(store, parent, 0.5)
     refused = kept_training(store, parent, 0.75, tag="longer than MLflow takes" * 50)
     assert summed_up(store, parent, monkeypatch)["best/val_accuracy_mean"] == 0.5
@@ -129,22 +131,62 @@ def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
-    parent = sweeps.start(name="search", again=None)
-    folders = [Path("sweep"), Path("sweep_2")]
+    parent, runs, workers = shared_search(store)
+    stop(workers[0], monkeypatch)
+    assert states(store, parent, *runs) == ["RUNNING", "KILLED", "RUNNING"]
+    callback.close_what_was_stopped()  # nothing is open here any more
+    assert states(store, parent, *runs) == ["RUNNING", "KILLED", "RUNNING"]
+    stop(workers[1], monkeypatch)
+    assert states(store, parent, *runs) == ["KILLED", "KILLED", "KILLED"]
+
+
+def test_a_shared_search_is_over_with_its_last_worker(
+    store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent, runs, workers = shared_search(store)
+    store.set_terminated(runs[1])  # between two trainings, the second worker has none that runs
+    kept_training(store, parent, 0.5)
+    summed_up(store, parent, monkeypatch, worker=workers[0].worker)
+    assert "open until another worker is done with the same search" in capsys.readouterr().out
+    assert states(store, parent, *runs) == ["RUNNING", "KILLED", "FINISHED"]
+    summed_up(store, parent, monkeypatch, worker=workers[1].worker)
+    assert "open until" not in capsys.readouterr().out
+    assert states(store, parent) == ["FINISHED"]
+
+
+def test_a_worker_that_comes_again_opens_the_search_again(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent, _, workers = shared_search(store)
+    for worker in workers:
+        stop(worker, monkeypatch)
+    assert sweeps.start(name="search", again=parent, worker=workers[0].worker) == parent
+    assert states(store, parent) == ["RUNNING"]
+    stop(workers[1], monkeypatch)  # a second time: nothing of the first worker's is touched
+    assert states(store, parent) == ["RUNNING"]
+
+
+def shared_search(store: Any) -> tuple[str, list[str], list[place.Place]]:
+    """The run of a search, a training of each of its two workers, and where these work."""
+    parent, folders = None, [Path("sweep"), Path("sweep_2")]
+    for folder in folders:
+        parent = sweeps.start(name="search", again=parent, worker=folder.name)
+    assert parent is not None
     workers = [place.note(folder, run_id=parent, worker=folder.name) for folder in folders]
     runs = [store.create_run("0", tags=job(folder).tags()).info.run_id for folder in folders]
+    return parent, runs, workers
 
-    def states() -> list[str]:
-        return [store.get_run(run_id).info.status for run_id in (parent, *runs)]
 
-    monkeypatch.setattr(callback, "_open", [workers[0]])
+def states(store: Any, *run_ids: str) -> list[str]:
+    return [store.get_run(run_id).info.status for run_id in run_ids]
+
+
+def stop(worker: place.Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an interrupt does in a worker's process."""
+    monkeypatch.setattr(callback, "_open", [worker])
     callback.close_what_was_stopped()
-    assert states() == ["RUNNING", "KILLED", "RUNNING"]
-    callback.close_what_was_stopped()  # nothing is open here any more
-    assert states() == ["RUNNING", "KILLED", "RUNNING"]
-    monkeypatch.setattr(callback, "_open", [workers[1]])
-    callback.close_what_was_stopped()
-    assert states() == ["KILLED", "KILLED", "KILLED"]
 
 
 def test_each_folder_of_a_sweep_is_a_worker_of_its_own_and_stays_it(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's pages nest runs
 OVERRIDES = "overrides"
 WORKER = "sweep_worker"  # which of those that share a search trains it
+AT_WORK = "at_work/"  # and a worker's name: the tag of the parent run for as long as it is at it
 BEST = "best_of_sweep"
 SCORE = "bundle/val_accuracy"
 SIZE = "bundle/num_parameters"
@@ -31,14 +32,18 @@ class Child:
     best: bool = False  # as marked when the sweep was summed up before
 
 
-def start(*, name: str, again: str | None) -> str:
-    """Open a parent run, or the one of a sweep that stopped, if this store has it."""
+def start(*, name: str, again: str | None, worker: str) -> str:
+    """Open a parent run, or the one of a sweep that stopped or is shared, if this store has it."""
+    at_work = f"{AT_WORK}{worker}"
     with tracking.talking_to_server():
         client = tracking.client()
         if again and tracking.exists(again):
+            client.set_tag(again, at_work, "true")
             client.update_run(again, status="RUNNING")
             return again
-        run_id: str = client.create_run(tracking.experiment_id(), run_name=name).info.run_id
+        run_id: str = client.create_run(
+            tracking.experiment_id(), run_name=name, tags={at_work: "true"}
+        ).info.run_id
     return run_id
 
 
@@ -119,13 +124,23 @@ def finish(run_id: str) -> bool:
     return True
 
 
-def end_children(run_id: str, status: str, *, worker: str) -> bool:
-    """Close the trainings of a worker that was stopped; whether others of the sweep go on."""
-    running = [child for child in children(run_id) if child.status == "RUNNING"]
-    for child in running:
-        if child.worker == worker:
-            end(child.run_id, status)
-    return any(child.worker != worker for child in running)
+def leave(run_id: str, status: str, *, worker: str) -> int:
+    """A worker stops training in a sweep; how many others go on.
+
+    What of its own is still open was stopped; the sweep's run ends as `status` if nobody goes on.
+    """
+    with tracking.talking_to_server():
+        client = tracking.client()
+        if f"{AT_WORK}{worker}" in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, f"{AT_WORK}{worker}")
+        # Read after that: of two that leave at once, the later sees that nobody is left.
+        num_others = sum(name.startswith(AT_WORK) for name in client.get_run(run_id).data.tags)
+    for child in children(run_id):
+        if child.status == "RUNNING" and child.worker == worker:
+            end(child.run_id, "KILLED")
+    if not num_others:
+        end(run_id, status)
+    return num_others
 
 
 def _whole(number: float | None) -> int | None:

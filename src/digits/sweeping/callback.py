@@ -27,12 +27,13 @@ class SweepRun(Callback):
             tracking.check_reachable()
             known = place.read(folder)
             shared = studies.parent_run(config)
+            worker = (known and known.worker) or uuid.uuid4().hex
             run_id = sweeps.start(
                 name=f"sweep {asked}",
                 again=shared or (known.run_id if known and known.digest else None),
+                worker=worker,
             )
             studies.keep_parent_run(config, run_id)
-            worker = (known and known.worker) or uuid.uuid4().hex
             _open[:] = [place.note(folder, run_id=run_id, worker=worker)]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -64,11 +65,12 @@ class SweepRun(Callback):
             names=[each.name for each in winners],
             run_ids=[one for each in winners for one in each.run_ids],
         )
-        sweeps.end(run_id, "FINISHED" if groups else "FAILED")
+        status = "FINISHED" if groups else "FAILED"
+        num_others = sweeps.leave(run_id, status, worker=_open[0].worker)
         _open.clear()
         missed = any(unsent.holds(child.run_id) for child in children)
         place.note(folder, finished=num_failed == 0 and not missed)
-        print(f"\n{text}\nrun {run_id}", flush=True)
+        print(f"\n{text}\nrun {run_id}{_going_on(num_others)}", flush=True)
 
 
 def num_failed() -> int:
@@ -85,8 +87,15 @@ def close_what_was_stopped() -> None:
         with contextlib.suppress(tracking.TrackingError):
             stopped = _open.pop()
             assert stopped.run_id
-            if not sweeps.end_children(stopped.run_id, "KILLED", worker=stopped.worker):
-                sweeps.end(stopped.run_id, "KILLED")
+            sweeps.leave(stopped.run_id, "KILLED", worker=stopped.worker)
+
+
+def _going_on(num_others: int) -> str:
+    """What is said of a search's run that stays open; nothing where it is closed."""
+    if not num_others:
+        return ""
+    others = "another worker is" if num_others == 1 else f"{num_others} other workers are"
+    return f", open until {others} done with the same search"
 
 
 def _children(run_id: str) -> list[sweeps.Child]:
