@@ -175,7 +175,8 @@ def test_an_ensemble_trains_each_of_its_members_and_answers_their_mean_probabili
     members = [Mlp(image_size=8, num_outputs=4, hidden=[5]) for _ in range(3)]
     images = torch.rand(6, 1, 8, 8)
     ensemble = Ensemble(members).train()
-    each = torch.stack([member(images) for member in members], dim=1)
-    torch.testing.assert_close(ensemble(images), each)
-    mean = each.softmax(2).mean(1)
+    parts = images.chunk(3)  # each has images of its own
+    own = [member(part) for member, part in zip(members, parts, strict=True)]
+    torch.testing.assert_close(ensemble(images), torch.cat(own))
+    mean = torch.stack([member(images).softmax(1) for member in members]).mean(0)
     torch.testing.assert_close(ensemble.eval()(images).softmax(1), mean)

@@ -123,27 +123,28 @@ class Learner(pl.LightningModule):
 
     def _loss(self, frames_BHW: Tensor, labels_B: Tensor) -> Tensor:
         progress = self._step / self._total_steps
-        images_B1HW = frames_BHW.unsqueeze(1).float() / 255
+        # Each member of an ensemble sees the images moved in its own way, as if it learnt alone.
+        num_members = self.network.num_members
+        images_B1HW = frames_BHW.repeat(num_members, 1, 1).unsqueeze(1).float() / 255
         images_B1HW = self._augment(images_B1HW, self._generator, progress)
         if self._rows is not None:
             # The mean over the processes is then the mean over the batch, whoever has a row more.
             weight = self.trainer.world_size / len(labels_B)
-            images_B1HW, labels_B = images_B1HW[self._rows], labels_B[self._rows]
+            images_B1HW = images_B1HW.unflatten(0, (num_members, -1))[:, self._rows].flatten(0, 1)
+            labels_B = labels_B[self._rows]
             return len(labels_B) * weight * self._mean_loss(images_B1HW, labels_B)
         return self._mean_loss(images_B1HW, labels_B)
 
     def _mean_loss(self, images_B1HW: Tensor, labels_B: Tensor) -> Tensor:
         images_B1HW = images_B1HW.contiguous(memory_format=torch.channels_last)
-        logits = self._logits(images_B1HW).float()
+        logits_BK = self._logits(images_B1HW).float()
         (teacher,) = self._teacher
-        targets, smoothing = labels_B, self._label_smoothing
         if teacher is not None:
             with torch.no_grad():
-                answer_BK = teacher.logits(images_B1HW)[:, : logits.shape[-1]]
-                targets, smoothing = answer_BK.float().softmax(1), 0.0
-        if logits.ndim == 3:  # of an ensemble: (B, M, K)
-            targets = targets.repeat_interleave(logits.shape[1], dim=0)
-        return F.cross_entropy(logits.flatten(0, -2), targets, label_smoothing=smoothing)
+                answer_BK = teacher.logits(images_B1HW)[:, : logits_BK.shape[-1]]
+            return F.cross_entropy(logits_BK, answer_BK.float().softmax(1))
+        targets_B = labels_B.repeat(self.network.num_members)
+        return F.cross_entropy(logits_BK, targets_B, label_smoothing=self._label_smoothing)
 
     def on_validation_epoch_start(self) -> None:
         # Before the clock is read: on a GPU this waits for the steps, which are only queued.

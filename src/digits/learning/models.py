@@ -29,6 +29,7 @@ class Network(nn.Module):
     def __init__(self, body: nn.Module, *, mean: float, std: float) -> None:
         super().__init__()
         self.body = body
+        self.num_members = next((len(m) for m in body.modules() if isinstance(m, Ensemble)), 1)
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
@@ -37,7 +38,10 @@ class Network(nn.Module):
         return self.logits(frames_BHW.unsqueeze(1).float() / 255)
 
     def logits(self, images_B1HW: Tensor) -> Tensor:
-        """float in [0, 1], 1 = ink → logits (B, K): where training enters, after augmentation."""
+        """float in [0, 1], 1 = ink → logits (B, K): where training enters, after augmentation.
+
+        Training shows each of `num_members` images of its own, one member's after the other's.
+        """
         lightest_B111 = images_B1HW.amin((1, 2, 3), keepdim=True)
         range_B111 = images_B1HW.amax((1, 2, 3), keepdim=True) - lightest_B111
         # An image of one grey has no range: it becomes paper.
@@ -49,14 +53,16 @@ class Network(nn.Module):
 class Ensemble(nn.ModuleList):
     """Bodies of one kind that started from different weights, read together.
 
-    In training each gives its own logits (B, M, K) for M members, and so learns as if alone; after
-    it the answer is their mean probability, as logits (B, K).
+    In training each of the M members has images of its own, (M B, 1, H, W) one member's after the
+    other's, and gives its own logits (M B, K): it learns as if alone. After training the answer is
+    their mean probability, as logits (B, K).
     """
 
     def forward(self, images_B1HW: Tensor) -> Tensor:
-        logits_BMK = torch.stack([member(images_B1HW) for member in self], dim=1)
         if self.training:
-            return logits_BMK
+            parts = images_B1HW.chunk(len(self))
+            return torch.cat([member(part) for member, part in zip(self, parts, strict=True)])
+        logits_BMK = torch.stack([member(images_B1HW) for member in self], dim=1)
         return logits_BMK.log_softmax(2).logsumexp(1) - math.log(len(self))
 
 
