@@ -3,18 +3,19 @@
     python bench/normalizer.py
 
 The packaged model reads the test images as they are, and then each of them as somebody may send
-it: as a picture of the same pixels, with its colours swapped, and large on a sheet of paper, all
-through the normaliser. Writes bench/normalizer.json.
+it: as a picture of the same pixels, with its colours swapped, large on a sheet of paper, and with a
+dark pen on ruled and on squared paper, all through the normaliser. Writes bench/normalizer.json.
 
 N images, H/W pixels.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from digits import settings
 from digits.files import read_json, write_json
@@ -28,6 +29,7 @@ OUT = Path("bench/normalizer.json")
 SHEET = 280  # pixels
 LARGE = 7  # times a frame's side on the sheet
 PLACE = (20, 50)  # of its corner
+PAPER, INK, GRAIN = 235, 40, 3  # grey levels of a photo on lined paper; the grain's deviation
 
 
 def on_a_sheet(image: Image.Image) -> Image.Image:
@@ -39,10 +41,35 @@ def on_a_sheet(image: Image.Image) -> Image.Image:
     return sheet
 
 
+def on_lines(image: Image.Image, *, squared: bool) -> Image.Image:
+    """Dark ink on printed lines that run through it, a little aslant, in the grain of a photo.
+
+    Where the lines are and how dark follows from the image itself, so that it is always the same.
+    """
+    random = np.random.default_rng(int(np.asarray(image).sum()))
+    apart, first = int(random.integers(30, 80)), int(random.integers(80))
+    level, tilt = int(random.integers(100, 210)), float(random.uniform(-4, 4))
+    paper = Image.new("L", (2 * SHEET, 2 * SHEET), PAPER)
+    pen = ImageDraw.Draw(paper)
+    for at in range(first, 2 * SHEET, apart):
+        pen.line([(0, at), (2 * SHEET, at)], fill=level, width=2)
+        if squared:
+            pen.line([(at, 0), (at, 2 * SHEET)], fill=level, width=2)
+    turned = paper.rotate(tilt, Image.Resampling.BICUBIC, fillcolor=PAPER)
+    corner = SHEET // 2
+    lined_HW = np.asarray(turned.crop((corner, corner, corner + SHEET, corner + SHEET)), float)
+    ink_HW = 1 - np.asarray(on_a_sheet(image), float) / 255
+    grain_HW = random.normal(0, GRAIN, ink_HW.shape)
+    photo_HW = lined_HW * (1 - ink_HW) + np.minimum(lined_HW, INK) * ink_HW + grain_HW
+    return Image.fromarray(photo_HW.clip(0, 255).astype(np.uint8))
+
+
 SENT: dict[str, Callable[[Image.Image], Image.Image]] = {
     "light on dark": lambda image: image,
     "dark on light": ImageOps.invert,
     "large on a sheet": on_a_sheet,
+    "on ruled paper": partial(on_lines, squared=False),
+    "on squared paper": partial(on_lines, squared=True),
 }
 
 

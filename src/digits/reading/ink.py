@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .components import Component, find_components
+from .lines import without_lines
 from .paper import fitted_paper, without_shadows
 from .planes import NDArrayF32, border, median, quantile
 from .rows import side_by_side
@@ -106,6 +107,7 @@ def _separate(above_HW: NDArrayF32) -> Ink:
         return blank
     full = quantile(ink_HW[ink_HW > peak / 2], FULL_INK)
     ink_HW = np.clip((ink_HW - PAPER_SIGMAS * noise) / (full - PAPER_SIGMAS * noise), 0, 1)
+    ink_HW = without_lines(ink_HW, edge=INK_EDGE)
     edge_share = float((border(ink_HW) > INK_EDGE).mean())
     components, labels_HW = find_components(_small_mask(ink_HW))
     if not components:
