@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from scipy.stats import binomtest
 
 from digits.commands import main
 from digits.reading.predictor import Predictor
@@ -18,6 +19,16 @@ from stores import mlflow_client, new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 NUM = 80
+NUM_EPOCHS = (3, 20, 3)  # of each training that did not fail
+METRICS = {
+    "bundle/val_accuracy": 0.96,
+    "test/num_images": 10_000,
+    "test/mean_corrupted_accuracy": 0.5,
+    "test/refused_share": 0.01,
+    "test/num_nondigits": 100,
+    "test/nondigits_accepted_share": 0.08,
+    "test/ece": 0.002,
+}
 PARAMS = {"model.name": "tiny", "seed": "1", "data.num_val": "50"}
 
 
@@ -52,10 +63,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             client.log_param(run.info.run_id, key, value)
         if name == "failed":
             continue
-        for epoch in range(3):
-            client.log_metric(run.info.run_id, "val_accuracy", 0.9 + seed / 100, step=epoch)
-        metrics = {"test/accuracy": 0.95 + seed / 100, "test/accuracy_low": 0.9}
-        for key, score in (metrics | {"test/accuracy_high": 0.99}).items():
+        for epoch in range(1, NUM_EPOCHS[seed] + 1):
+            accuracy = 0.9 + epoch / 1000 + seed / 100
+            client.log_metric(run.info.run_id, "val_accuracy", accuracy, step=epoch)
+        for key, score in (METRICS | {"test/accuracy": 0.95 + seed / 100}).items():
             client.log_metric(run.info.run_id, key, score)
         write_bundle(folder / name / "bundle", seed=seed)
         client.log_artifacts(run.info.run_id, str(folder / name / "bundle"), "bundle")
@@ -107,11 +118,43 @@ def test_the_terminal_says_what_the_json_says() -> None:
     assert said.exit_code == 0, said.stderr
     found = json.loads(digits("compare", "tiny one", "tiny two", "--json").stdout)
     assert found["verdict"] in said.stdout
-    assert "95.00% (90.00% to 99.00%)" in said.stdout
     one = found["disagreements"][0]
     line = f"test image {one['index']}, a {one['label']}: A {one['first']}, B {one['second']}"
     assert line in said.stdout
     assert f"and {len(found['disagreements']) - 10} more" in said.stdout
+
+
+def test_every_share_has_an_interval_of_its_own_number_of_images() -> None:
+    said = re.sub(" +", " ", digits("compare", "tiny one", "tiny two").stdout)
+    for name, num_right, num in (
+        ("validation accuracy", 48, 50),
+        ("test accuracy", 9_500, 10_000),
+        ("accuracy over corruptions", 5_000, 10_000),
+        ("test digits refused", 100, 10_000),
+        ("drawn non-digits accepted", 8, 100),
+    ):
+        low, high = binomtest(num_right, num).proportion_ci(method="wilson")
+        assert f"{name} {num_right / num:.2%} ({low:.2%} to {high:.2%})" in said
+    assert "0.20% (" not in said  # a calibration error is no share
+    found = json.loads(digits("compare", "tiny one", "other", "--json").stdout)
+    low, high = found["intervals"]["test/accuracy"][0]
+    assert (low, high) == pytest.approx((0.9456, 0.9541), abs=1e-4)
+    found = json.loads(digits("compare", "tiny one", "failed", "--json").stdout)
+    assert found["intervals"]["test/accuracy"][1] is None
+
+
+def test_the_curves_are_mlflows_own_figures(store: Store) -> None:
+    said = digits("compare", "tiny one", "tiny two").stdout
+    rows = said.partition("validation after epoch")[2].partition("\n\n")[0].splitlines()[1:]
+    client = mlflow_client(store.uri)
+    curves = []
+    for name in ("tiny one", "tiny two"):
+        points = client.get_metric_history(store.ids[name], "val_accuracy")
+        curves.append({point.step: f"{point.value:.2%}" for point in points})
+    epochs = [int(row.split()[0]) for row in rows]
+    assert epochs == [1, 4, 6, 9, 12, 15, 17, 20]
+    for epoch, row in zip(epochs, rows, strict=True):
+        assert row.split()[1:] == [curve[epoch] for curve in curves if epoch in curve]
 
 
 def test_the_report_needs_nothing_else_and_has_the_same_figures(tmp_path: Path) -> None:
@@ -120,7 +163,15 @@ def test_the_report_needs_nothing_else_and_has_the_same_figures(tmp_path: Path) 
     assert result.exit_code == 0, result.stderr
     page, found = out.read_text(encoding="utf-8"), json.loads(result.stdout)
     assert found["verdict"] in page
-    assert "95.00% (90.00% to 99.00%)" in page
+    said = digits("compare", "tiny one", "tiny two").stdout
+    table = said.partition("\n")[2].partition("\n\n")[0]
+    cells = [re.split(r" {2,}", line.strip()) for line in table.splitlines()[1:]]
+    assert len(cells) > 5
+    for name, first, second in cells:
+        row = f'<tr><th scope="row">{name}</th><td>{first}</td><td>{second}</td></tr>'
+        assert row in page
+    for count in ("both_right", "only_first", "only_second", "both_wrong"):
+        assert f"<td>{found['paired'][count]}</td>" in page
     assert page.count("<img ") == min(60, len(found["disagreements"]))
     assert "<svg" in page
     loaded = re.findall(r'(?:src|href)="([^"#]+)', page)

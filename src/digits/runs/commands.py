@@ -75,6 +75,9 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
     sides = [f"{side.name} ({side.run_id[:8]})" for side in (found.first, found.second)]
     _table(("", "A", "B"), [["run", *sides], *map(list, found.results)])
     click.echo()
+    if found.curves:
+        _table(("validation after epoch", "A", "B"), [list(row) for row in found.curves])
+        click.echo()
     if found.differing:
         _table(("parameters that differ", "A", "B"), [_shortened(row) for row in found.differing])
     else:

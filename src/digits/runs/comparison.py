@@ -16,6 +16,7 @@ from digits.files import read_json
 from digits.reading.predictor import Predictor
 from digits.runs import finding, tracking
 from digits.runs.listing import local_time
+from digits.scores import wilson_interval
 
 # What is shown of the metrics: MLflow's name, ours, and how it is written.
 RESULTS = {
@@ -28,7 +29,16 @@ RESULTS = {
     "test/latency_ms": ("one image", "{:.3f} ms"),
     "bundle/num_parameters": ("parameters", "{:,.0f}"),
 }
-INTERVALS = {"test/accuracy": ("test/accuracy_low", "test/accuracy_high")}
+# Of how many images a share is, as a metric or a parameter: what its interval follows from. Each
+# test image is corrupted in fifteen ways, and counts once: that interval is rather too wide.
+COUNTS = {
+    "bundle/val_accuracy": "data.num_val",
+    "test/accuracy": "test/num_images",
+    "test/mean_corrupted_accuracy": "test/num_images",
+    "test/refused_share": "test/num_images",
+    "test/nondigits_accepted_share": "test/num_nondigits",
+}
+MOST_EPOCHS = 8  # of the curves, as figures
 NOT_ASKED = ("data.num_train", "data.num_val", "prepared", "trainer.")  # follow from the rest
 
 
@@ -43,6 +53,12 @@ class Side:
     params: dict[str, str]
     tags: dict[str, str]
     curve: list[tuple[int, float]]  # epoch, validation accuracy
+
+    def interval(self, key: str) -> tuple[float, float] | None:
+        """What covers the true share, 95 %; None of what is no share, or of an unknown number."""
+        where = COUNTS.get(key, "")
+        num = int(self.metrics.get(where) or self.params.get(where) or 0)
+        return wilson_interval(self.metrics[key], num) if num and key in self.metrics else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +98,19 @@ class Comparison:
             (name, _written(self.first, key, style), _written(self.second, key, style))
             for key, (name, style) in RESULTS.items()
             if key in self.first.metrics or key in self.second.metrics
+        ]
+
+    @property
+    def curves(self) -> list[tuple[str, str, str]]:
+        """Validation accuracy by epoch, as written: epoch, first, second; the first, the last,
+        and what lies evenly between."""
+        sides = [dict(side.curve) for side in (self.first, self.second)]
+        epochs = sorted({*sides[0], *sides[1]})
+        picked = np.linspace(0, len(epochs) - 1, min(MOST_EPOCHS, len(epochs))).round().astype(int)
+        texts = [{epoch: f"{share:.2%}" for epoch, share in side.items()} for side in sides]
+        return [
+            (str(epochs[at]), texts[0].get(epochs[at], ""), texts[1].get(epochs[at], ""))
+            for at in picked
         ]
 
     @property
@@ -166,11 +195,9 @@ def _same_images(
 def _written(side: Side, key: str, style: str) -> str:
     if key not in side.metrics:
         return ""
-    text = style.format(side.metrics[key])
-    bounds = [side.metrics.get(bound) for bound in INTERVALS.get(key, ())]
-    if bounds and None not in bounds:
-        text += f" ({' to '.join(style.format(bound) for bound in bounds)})"
-    return text
+    bounds = side.interval(key)
+    within = f" ({' to '.join(map(style.format, bounds))})" if bounds else ""
+    return f"{style.format(side.metrics[key])}{within}"
 
 
 def as_json(found: Comparison) -> str:
@@ -181,6 +208,9 @@ def as_json(found: Comparison) -> str:
         "parameters": {key: [first, second] for key, first, second in found.differing},
         "metrics": {
             key: [found.first.metrics.get(key), found.second.metrics.get(key)] for key in RESULTS
+        },
+        "intervals": {
+            key: [found.first.interval(key), found.second.interval(key)] for key in COUNTS
         },
         "paired": None if found.paired is None else vars(found.paired),
         "verdict": found.verdict,
