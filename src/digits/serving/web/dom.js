@@ -1,0 +1,3 @@
+// The page's elements, by the names that index.html gives them.
+
+export const $ = (id) => document.getElementById(id);
