@@ -1,15 +1,14 @@
-"""How long MLflow's store takes to list and compare among many runs.
+"""How long it takes to list and compare among many runs, in SQLite and in PostgreSQL.
 
-    python bench/runs.py [--runs 1000] [--store sqlite:///… | postgresql://…]
+    python bench/runs.py [--runs 1000] [--store postgresql://...]
 
-Fills a store with runs that have the parameters and metrics of a real one, then lists the best 20,
-those that fit a condition, and all of them, and finds one run by the start of its id, as `digits
-runs` and `digits compare` do: first the questions alone, then the whole command with the start of
-Python and MLflow. Without --store a SQLite file is made and removed. Writes bench/runs.json.
+Fills an empty store with runs that have as many parameters and metrics as a real one, two of them
+with a model. Then the questions that `digits runs` and `digits compare` ask the store, and those
+commands as a person gives them, from the start of Python to the last line. Without --store a SQLite
+file and, where its programs are, a PostgreSQL server are made and removed. Writes bench/runs.json.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -20,20 +19,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import postgres
 from digits.files import write_json
 from digits.runs import finding, listing, tracking
 from machine import describe
 
 OUT = Path("bench/runs.json")
+BUNDLE = Path("released")
 REPEATS = 5
 EPOCHS = 12
 
 
-def fill(num_runs: int) -> list[str]:
-    """So many trainings in the store; their ids."""
+def fill(num_runs: int, folder: Path) -> list[str]:
+    """So many trainings in the store, their files below the folder; their ids."""
     from mlflow.entities import Metric, Param
 
-    client, experiment = tracking.client(), tracking.experiment_id()
+    client = tracking.client()
+    experiment = client.create_experiment(tracking.experiment_name(), folder.as_uri())
     ids = []
     for index in range(num_runs):
         tags = {"model": ("mlp", "cnn")[index % 2], "dataset": "mnist"}
@@ -48,59 +50,82 @@ def fill(num_runs: int) -> list[str]:
         client.log_batch(run.info.run_id, metrics=points, params=params)
         client.set_terminated(run.info.run_id, "FINISHED")
         ids.append(run.info.run_id)
+    for run_id in ids[-2:]:
+        client.log_artifacts(run_id, str(BUNDLE), "bundle")
     return ids
 
 
-def measure(ids: list[str]) -> dict[str, float]:
-    """Median seconds of each question."""
+def median_s(ask: Callable[[], Any]) -> float:
+    """Seconds of the middle one of REPEATS."""
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        ask()
+        seconds.append(time.perf_counter() - started)
+    return round(statistics.median(seconds), 3)
+
+
+def questions(ids: list[str]) -> dict[str, Callable[[], Any]]:
+    """What is asked of a store."""
     some = ids[len(ids) // 2]
-    questions: dict[str, Callable[[], Any]] = {
+    return {
         "the best 20": lambda: listing.search(),
         "one seed of one model": lambda: listing.search(where=["model=cnn", "seed=501"]),
         "all of them": lambda: listing.search(most=len(ids)),
         "one by the start of its id": lambda: finding.find(some[:8]),
     }
-    taken = {}
-    for name, ask in questions.items():
-        seconds = []
-        for _ in range(REPEATS):
-            started = time.perf_counter()
-            ask()
-            seconds.append(time.perf_counter() - started)
-        taken[name] = round(statistics.median(seconds), 3)
-        print(f"{name:28} {taken[name]:7.3f} s", flush=True)
-    return taken
 
 
-def command_s() -> float:
-    """Seconds of `digits runs` as a whole, Python and MLflow's imports included."""
-    command = [sys.executable, "-m", "digits.commands", "runs"]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return round(time.perf_counter() - started, 2)
+def commands(ids: list[str]) -> dict[str, Callable[[], Any]]:
+    """What a person types."""
+
+    def digits(*words: str) -> Callable[[], Any]:
+        command = [sys.executable, "-m", "digits.commands", *words]
+        return lambda: subprocess.run(command, check=True, capture_output=True)
+
+    return {
+        "digits --help": digits("--help"),
+        "digits runs": digits("runs"),
+        f"digits runs --most {len(ids)}": digits("runs", "--most", str(len(ids))),
+        "digits compare A B": digits("compare", ids[-1][:8], ids[-2][:8]),
+    }
 
 
-def run(store: str, *, num_runs: int) -> dict[str, Any]:
-    """Fill a store and ask it."""
+def run(store: str, *, num_runs: int) -> dict[str, dict[str, float]]:
+    """Fill a store and ask it: seconds of each question and command."""
     os.environ["MLFLOW_TRACKING_URI"] = store
-    taken = measure(fill(num_runs))
-    whole = command_s()
-    print(f"{'digits runs, as a whole':28} {whole:7.2f} s")
-    return {"num_runs": num_runs, "seconds": taken, "command_s": whole}
+    with tempfile.TemporaryDirectory() as folder:
+        ids = fill(num_runs, Path(folder))
+        found: dict[str, dict[str, float]] = {}
+        for kind, asked in (("questions_s", questions(ids)), ("commands_s", commands(ids))):
+            found[kind] = {}
+            for name, ask in asked.items():
+                found[kind][name] = median_s(ask)
+                print(f"{name:28} {found[kind][name]:7.3f} s", flush=True)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--store", help="an empty database")
+    parser.add_argument("--store", help="an empty database, instead of those made here")
     arguments = parser.parse_args()
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = "bench"
+    if arguments.store:
+        run(arguments.store, num_runs=arguments.runs)
+        return
+    stores = {}
+    print("SQLite")
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["MLFLOW_EXPERIMENT_NAME"] = "bench"
-        store = arguments.store or f"sqlite:///{folder}/mlflow.db"
-        found = run(store, num_runs=arguments.runs)
-    kind = store.partition(":")[0].partition("+")[0]
-    known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {}
-    write_json(OUT, {**known, kind: {"machine": describe(), **found}})
+        stores["sqlite"] = run(f"sqlite:///{folder}/mlflow.db", num_runs=arguments.runs)
+    if postgres.is_here():
+        print("PostgreSQL")
+        with postgres.server() as address:
+            stores["postgresql"] = run(address, num_runs=arguments.runs)
+    else:
+        print(postgres.INSTALL)
+    command = f"python bench/runs.py --runs {arguments.runs}"
+    write_json(OUT, {"command": command, "machine": describe(), "stores": stores})
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from digits.runs import tracking
+
 
 def mlflow_client(tracking_uri: str) -> Any:
     """MLflow's own client, to see what was logged."""
+    tracking.be_quiet_and_quick()  # before the first import, or it says which tables it makes
     with warnings.catch_warnings():
         # MLflow's modules warn while they are imported, of what they use of other packages.
         warnings.simplefilter("ignore")

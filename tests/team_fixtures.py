@@ -17,7 +17,7 @@ import yaml
 from digits import evaluate, gate, selection, settings
 from drawn import drawn_set
 from mlflow_server import Server, free_port, until_it_answers
-from postgres_fixtures import programs
+from postgres import programs
 from training_fixtures import ROOT, TINY, Project, make_project
 
 DEPLOY = ROOT / "deploy"

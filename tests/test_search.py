@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 
 from digits.files import write_json
-from digits.runs import sweeps
 from digits.runs.tracking import GivenUp
 from digits.sweeping import search, studies
 from digits.sweeping.job import Job
@@ -181,90 +180,6 @@ def test_no_more_is_asked_than_wanted_whoever_asks(tmp_path: Path) -> None:
     assert studies.ask(first, SPACE, most=2, in_all=3) == []
     counted = [one for one in first.get_trials() if studies.counts(one)]
     assert len(counted) == 3
-
-
-def search_runs(uri: str) -> tuple[Any, list[Any]]:
-    client = mlflow_client(uri)
-    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
-    (parent,) = [run for run in runs if sweeps.PARENT not in run.data.tags]
-    children = [run for run in runs if run is not parent]
-    assert {run.data.tags[sweeps.PARENT] for run in children} == {parent.info.run_id}
-    return parent, children
-
-
-def test_processes_that_name_one_study_work_on_it_together(
-    project: Project, tmp_path: Path, postgres: str
-) -> None:
-    """Two that start at once, and one that comes later and asks for more."""
-    uri = new_store(tmp_path / "runs.db")
-
-    def start(num_trials: int) -> Any:
-        return project.train(
-            "-m",
-            "hydra/sweeper=optuna",
-            "hydra.sweeper.study=together",
-            f"hydra.sweeper.num_trials={num_trials}",
-            *SEARCHED,
-            "training.epochs=int(interval(1,2))",
-            LR,
-            MLFLOW_TRACKING_URI=uri,
-            OPTUNA_STORAGE=postgres,
-        )
-
-    both = [start(3), start(3)]
-    for one in both:
-        assert one.ended() == 0, one.said()
-    parent, children = search_runs(uri)
-    assert len({run.info.run_name for run in children}) == len(children) == 3
-    later = start(4)
-    assert later.ended() == 0, later.said()
-    same, children = search_runs(uri)
-    assert (same.info.run_id, same.info.status) == (parent.info.run_id, "FINISHED")
-    assert len(children) == 4
-
-    storage = optuna.storages.RDBStorage(postgres)
-    study = optuna.load_study(study_name="together", storage=storage)
-    finished = study.get_trials(states=[TrialState.COMPLETE])
-    storage.engine.dispose()
-    reached = sorted(run.data.metrics[sweeps.SCORE] for run in children)
-    assert sorted(trial.value for trial in finished) == pytest.approx(reached)
-    marked = [run for run in children if sweeps.BEST in run.data.tags]
-    assert [run.info.run_id for run in marked] == same.data.tags["best_run_ids"].split(",")
-    assert marked[0].data.metrics[sweeps.SCORE] == max(reached)
-
-
-def test_a_search_of_two_objectives_marks_all_that_no_other_beats(
-    project: Project, tmp_path: Path
-) -> None:
-    uri = new_store(tmp_path / "runs.db")
-    training = project.train(
-        "-m",
-        "hydra/sweeper=optuna",
-        "hydra.sweeper.num_trials=3",
-        "+hydra.sweeper.objectives.num_parameters=minimize",
-        "model=linear,mlp",
-        "training.epochs=2",
-        "training.batch_size=16",
-        "optimizer.lr=interval(0.001,0.01)",
-        MLFLOW_TRACKING_URI=uri,
-        OPTUNA_STORAGE=f"sqlite:///{tmp_path / 'optuna.db'}",
-    )
-    assert training.ended() == 0, training.said()
-    _, children = search_runs(uri)
-    assert len(children) == 3
-    marked = [run for run in children if sweeps.BEST in run.data.tags]
-    points = {
-        run.info.run_id: (run.data.metrics[sweeps.SCORE], -run.data.metrics[sweeps.SIZE])
-        for run in children
-    }
-    front = {
-        name
-        for name, one in points.items()
-        if not any(
-            other != one and other[0] >= one[0] and other[1] >= one[1] for other in points.values()
-        )
-    }
-    assert {points[run.info.run_id] for run in marked} == {points[name] for name in front}
 
 
 def test_a_database_that_cannot_be_used_is_said_in_one_line(

@@ -4,7 +4,11 @@ import json
 import math
 import shutil
 import signal
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from digits import evaluate, selection
 from digits.commands import main
-from digits.runs import recording, registry, tracking, unsent
+from digits.runs import reachable, recording, registry, tracking, unsent
 from drawn import drawn_set
 from serving_fixtures import write_bundle
 from stores import new_store
@@ -41,14 +45,44 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return address
 
 
+class Failing(BaseHTTPRequestHandler):
+    """A server that is there and of no use."""
+
+    def do_GET(self) -> None:
+        self.send_error(500, "out of memory")
+
+    do_POST = do_PATCH = do_PUT = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture
-def lost(store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def gone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that is of no use: nobody there, errors, or no answer at all."""
+    how = getattr(request, "param", "nobody")
+    if how == "nobody":
+        yield NOWHERE
+    elif how == "errors":
+        with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+            threading.Thread(target=server.serve_forever).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
+    else:
+        monkeypatch.setattr(reachable, "TIMEOUT_S", 0.5)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and says nothing
+            yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+@pytest.fixture
+def lost(store: str, gone: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The run of a training whose store went away after its first epoch, and is back."""
     bundle = Path("models/tiny/bundle")
     write_bundle(bundle, seed=1)
     with recording.run(name="tiny seed=1", tags={"model": "tiny"}) as run:
         run.log_metrics({"val_accuracy": 0.5, "val_loss": 2.0}, step=1)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", gone)
         run.log_metrics({"val_accuracy": 0.75, "val_loss": math.nan}, step=2)
         run.describe("as trained")
         run.log_files(bundle, "bundle")
@@ -104,11 +138,21 @@ def expect_whole(found: dict[str, Any]) -> None:
     assert found["status"] == "FINISHED"
 
 
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ("nobody", "[Errno 111] Connection refused"),
+        ("errors", "too many 500 error responses"),
+        ("silence", "timed out"),
+    ],
+    indirect=["gone"],
+)
 def test_what_a_training_could_not_log_is_sent_in_one_line(
-    capsys: pytest.CaptureFixture[str], lost: str
+    capsys: pytest.CaptureFixture[str], lost: str, gone: str, reason: str
 ) -> None:
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"the MLflow store {NOWHERE} cannot be used: ")
+    assert line.startswith(f"the MLflow store {gone} cannot be used: ")
+    assert reason in line
     assert line.endswith(
         f"going on without it: what it misses is kept in unsent/{lost}, `digits sync` sends it "
         "when the store is back"

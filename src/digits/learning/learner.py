@@ -130,7 +130,8 @@ class Learner(pl.LightningModule):
         if self._rows is not None:
             # The mean over the processes is then the mean over the batch, whoever has a row more.
             weight = self.trainer.world_size / len(labels_B)
-            images_B1HW = images_B1HW.unflatten(0, (num_members, -1))[:, self._rows].flatten(0, 1)
+            of_each_MB1HW = images_B1HW.view(num_members, -1, *images_B1HW.shape[1:])
+            images_B1HW = of_each_MB1HW[:, self._rows].flatten(0, 1)
             labels_B = labels_B[self._rows]
             return len(labels_B) * weight * self._mean_loss(images_B1HW, labels_B)
         return self._mean_loss(images_B1HW, labels_B)

@@ -134,7 +134,8 @@ def leave(run_id: str, status: str, *, worker: str) -> int:
         if f"{AT_WORK}{worker}" in client.get_run(run_id).data.tags:
             client.delete_tag(run_id, f"{AT_WORK}{worker}")
         # Read after that: of two that leave at once, the later sees that nobody is left.
-        num_others = sum(name.startswith(AT_WORK) for name in client.get_run(run_id).data.tags)
+        tags = client.get_run(run_id).data.tags
+        num_others = len([name for name in tags if name.startswith(AT_WORK)])
     for child in children(run_id):
         if child.status == "RUNNING" and child.worker == worker:
             end(child.run_id, "KILLED")
