@@ -59,14 +59,11 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     wanted = config.hydra.sweeper
-    # Processes that share a study would all begin with the same trainings.
-    seed = None if wanted.study else wanted.seed
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     asked: dict[str, Any] = {
         "study_name": wanted.study or Path(config.hydra.sweep.dir).name,
         "load_if_exists": True,
         "directions": list(objectives(config).values()),
-        "sampler": optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
         "pruner": pruner if wanted.prune else optuna.pruners.NopPruner(),
     }
     # Processes that start together are all told to make the tables, and all but one fail once.
@@ -79,7 +76,10 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
             reraise=True,
         ):
             with attempt:
-                return optuna.create_study(storage=_storage(wanted.storage), **(asked | more))
+                study = optuna.create_study(storage=_storage(wanted.storage), **(asked | more))
+                if "sampler" not in more:
+                    study.sampler = _sampler(study, seed=None if wanted.study else wanted.seed)
+                return study
     except (SQLAlchemyError, StorageInternalError, ImportError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise ValueError(
@@ -87,6 +87,18 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
             f"{reason}; start it, or set OPTUNA_STORAGE to another"
         ) from error
     raise AssertionError("unreachable")
+
+
+def _sampler(study: "optuna.Study", *, seed: int | None) -> Any:
+    """What chooses the next trials; `seed` is None where processes share the study.
+
+    They would all begin with the same trainings, and so would a search that is started again: its
+    seed is another one after each trial.
+    """
+    from optuna.samplers import TPESampler
+
+    seed = None if seed is None else seed + len(study.get_trials(deepcopy=False))
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 @cache
