@@ -148,3 +148,14 @@ def test_a_sweep_of_short_trainings_costs_little_more_than_they_do() -> None:
     assert sweep["num_trainings"] >= 20
     assert sweep["runs_s"] / sweep["num_trainings"] <= 11, "they are to be short"
     assert sweep["above_runs"] <= 0.15
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_a_thousand_runs_are_listed_and_found_in_less_than_three_seconds(store: str) -> None:
+    """By `python bench/runs.py`: the store's part of it, without the import of MLflow."""
+    measured = figures("bench/runs.json")
+    assert measured["command"] == "python bench/runs.py --runs 1000"
+    questions = dict(measured["stores"][store]["questions_s"])
+    assert questions.pop("all of them") > 0  # each of the thousand, with all its metrics
+    assert len(questions) == 3
+    assert max(questions.values()) < 3
