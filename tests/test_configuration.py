@@ -148,7 +148,8 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     assert overrides.explained(caught.value) == "model=cn is not there; there is model=cnn"
     assert overrides.one_line(caught.value) == (
         "In 'train': Could not find 'model/cn' Available options in 'model': "
-        "adam_cnn cnn convnet ensemble lenet5 linear mlp simple_mlp student tiny vgg_small wide_mlp"
+        "adam_cnn cnn convnet ensemble lenet5 linear mlp simple_mlp student tiny vgg_small "
+        "wide_ensemble wide_mlp"
     )
 
 

@@ -1,12 +1,15 @@
 """Requests drawn at random: none makes the service fail, and none leaves anything behind."""
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from refused_requests import PNG, REFUSED, multipart
 from serving_fixtures import Service, drawing
@@ -97,28 +100,62 @@ def test_no_damage_to_a_request_makes_the_service_fail(
     assert response.status_code == 200 or 400 <= response.status_code < 500, response.text
 
 
-def test_refused_requests_leave_neither_memory_nor_files_behind(service: Service) -> None:
-    def held() -> list[tuple[int, float]]:
-        """Open files, and memory in MiB, of each worker."""
-        processes = [Path(f"/proc/{pid}") for pid in service.worker_pids()]
-        pages = [int((process / "statm").read_text().split()[1]) for process in processes]
-        files = [len(list((process / "fd").iterdir())) for process in processes]
-        return list(zip(files, [page * 4096 / 2**20 for page in pages], strict=True))
+def held(service: Service) -> list[tuple[int, float]]:
+    """Open files, and memory in MiB, of each worker."""
+    processes = [Path(f"/proc/{pid}") for pid in service.worker_pids()]
+    pages = [int((process / "statm").read_text().split()[1]) for process in processes]
+    files = [len(list((process / "fd").iterdir())) for process in processes]
+    return list(zip(files, [page * 4096 / 2**20 for page in pages], strict=True))
 
-    def refuse(times: int) -> None:
-        for _ in range(times):
-            for _, _, request in REFUSED.values():
-                service.client.post("/predict", **request)
-            # Read to its end before it is refused: one that stayed would be seen.
-            refused = service.client.post("/predict", files={"file": bytes(20 * 2**20)})
-            assert refused.status_code == 400
 
-    refuse(3)  # what is loaded and allocated once
-    before = held()
-    refuse(12)
-    after = held()
+def expect_nothing_stays(service: Service, ask: Callable[[], None], *, times: int) -> None:
+    """Ask some more, and look whether the workers hold more for it."""
+    for _ in range(3):  # what is loaded and allocated once
+        ask()
+    before = held(service)
+    for _ in range(times):
+        ask()
+    after = held(service)
     assert len(before) == len(after) > 0
     for (files, memory), (files_after, memory_after) in zip(before, after, strict=True):
         assert files_after <= files + 2  # a connection may be open to another worker
         assert memory_after < memory + 50  # MiB, of some hundred that were sent to each
+
+
+def test_refused_requests_leave_neither_memory_nor_files_behind(service: Service) -> None:
+    def refuse() -> None:
+        for _, _, request in REFUSED.values():
+            service.client.post("/predict", **request)
+        # Read to its end before it is refused: one that stayed would be seen.
+        refused = service.client.post("/predict", files={"file": bytes(20 * 2**20)})
+        assert refused.status_code == 400
+
+    expect_nothing_stays(service, refuse, times=12)
     assert service.client.post("/predict", files={"image": PNG}).status_code == 200
+
+
+def test_answered_requests_leave_neither_memory_nor_files_behind(service: Service) -> None:
+    """Images of many sizes, ruled ones too, whose tables of lines are kept; photos; frames."""
+    sides = iter(range(200, 1_000))
+    photo = io.BytesIO()
+    Image.effect_noise((3_000, 2_000), 60).save(photo, "JPEG")
+    frames = bytes(1024 * 28 * 28)
+
+    def ask() -> None:
+        octets = {"Content-Type": "application/octet-stream"}
+        requests: list[tuple[str, dict[str, Any]]] = [
+            ("/predict", {"files": {"image": photo.getvalue()}}),
+            ("/classify", {"content": frames, "headers": octets}),
+        ]
+        for _ in range(5):
+            side = next(sides)
+            ruled = Image.new("L", (side, side + 20), 235)
+            for y in range(0, side, 30):
+                ruled.paste(150, (0, y, side, y + 2))
+            picture = io.BytesIO()
+            ruled.save(picture, "PNG")
+            requests.append(("/predict", {"files": {"image": picture.getvalue()}}))
+        for path, request in requests:
+            assert service.client.post(path, **request).status_code == 200
+
+    expect_nothing_stays(service, ask, times=30)
