@@ -5,7 +5,8 @@
 Fills an empty store with runs that have as many parameters and metrics as a real one, two of them
 with a model. Then the questions that `digits runs` and `digits compare` ask the store, and those
 commands as a person gives them, from the start of Python to the last line. Without --store a SQLite
-file and, where its programs are, a PostgreSQL server are made and removed. Writes bench/runs.json.
+file and, where its programs are, a PostgreSQL server are made and removed, and bench/runs.json is
+written.
 """
 
 import argparse

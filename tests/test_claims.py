@@ -151,8 +151,13 @@ def test_a_sweep_of_short_trainings_costs_little_more_than_they_do() -> None:
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
-def test_a_thousand_runs_are_listed_and_found_in_less_than_three_seconds(store: str) -> None:
-    """By `python bench/runs.py`: the store's part of it, without the import of MLflow."""
+def test_the_best_and_single_ones_of_a_thousand_runs_take_less_than_three_seconds(
+    store: str,
+) -> None:
+    """By `python bench/runs.py`: the store's part of it, without the import of MLflow.
+
+    All thousand take longer, and so do the commands as a whole: docs/experiments.md.
+    """
     measured = figures("bench/runs.json")
     assert measured["command"] == "python bench/runs.py --runs 1000"
     questions = dict(measured["stores"][store]["questions_s"])
