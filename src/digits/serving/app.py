@@ -104,7 +104,7 @@ async def classify(request: Request) -> Response:
     frames_BHW = await receive_frames(request, size=model.predictor.image_size)
     with state.metrics.model_s.time():
         if len(frames_BHW) <= limits.FRAMES_IN_PLACE:
-            probabilities_BK = model.predictor.probabilities(frames_BHW)
+            probabilities_BK = await model.together.probabilities(frames_BHW)
         else:
             probabilities_BK = await anyio.to_thread.run_sync(
                 model.predictor.probabilities, frames_BHW, limiter=state.decoding

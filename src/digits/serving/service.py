@@ -8,6 +8,7 @@ from typing import Any
 import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..reading.predictor import Predictor
 from . import limits
@@ -21,6 +22,21 @@ try:
 except ValueError as error:
     raise BentoMLException(str(error)) from None
 app = build_app()
+
+
+class Shortcut:
+    """ASGI middleware: requests for our routes go straight there.
+
+    BentoML would first try each of its own, and mounts ours behind them: a tenth of what a frame
+    takes. The rest is its own as before: its probes, and the files of the page at /docs.
+    """
+
+    def __init__(self, bentoml_app: ASGIApp) -> None:
+        self._bentoml_app = bentoml_app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "http" and scope["path"] in app.state.routes
+        await (app if ours else self._bentoml_app)(scope, receive, send)
 
 
 @bentoml.service(
@@ -65,3 +81,6 @@ class Digits:
         predictor = self._selected.predictor
         blank_BHW = np.zeros((1, predictor.image_size, predictor.image_size), np.uint8)
         return bool(np.isfinite(predictor.probabilities(blank_BHW)).all())
+
+
+Digits.add_asgi_middleware(Shortcut)  # type: ignore[attr-defined] # BentoML made it a Service
