@@ -56,18 +56,21 @@ column, and the model is what its file in conf/model/ was then.
 # What each ingredient of cnn is worth: all of it, without one, and with another instead.
 ABLATIONS = [
     "cnn",
-    "cnn augment=gentle",
-    "cnn augment=patches",
+    "cnn ~augment.moves",
+    "cnn ~augment.shade",
+    "cnn ~augment.patches",
     "cnn augment=none",
-    "cnn augment.patches.until=1",
-    "cnn synthetic=none",
+    "cnn synthetic.digits=0",
     "cnn synthetic.nondigits=0",
+    "cnn synthetic=none",
     "cnn model.network.norm=batch",
     "cnn model.network.norm=none",
     "cnn training.label_smoothing=0",
-    "cnn training.batch_size=256",
     "cnn schedule=constant optimizer.lr=0.002",
     "cnn optimizer=adam",
+    "cnn training.batch_size=256",
+    "cnn augment.patches.until=1",
+    "cnn synthetic.nondigits_late=1",
 ]
 
 

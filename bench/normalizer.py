@@ -1,14 +1,16 @@
 """What the normaliser costs digits that are in MNIST's frame already: nothing, or nearly.
 
-    python bench/normalizer.py
+    python bench/normalizer.py [--images validation]
 
 The packaged model reads the test images as they are, and then each of them as somebody may send
 it: as a picture of the same pixels, with its colours swapped, large on a sheet of paper, and with a
 dark pen on ruled and on squared paper, all through the normaliser. Writes bench/normalizer.json.
+With the validation images, which the normaliser's numbers are chosen with, it writes nothing.
 
 N images, H/W pixels.
 """
 
+import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,11 @@ from digits.reading.predictor import Predictor
 from machine import heading
 
 OUT = Path("bench/normalizer.json")
+# The file and the arrays of the images and of their labels.
+IMAGES = {
+    "test": ("test.npz", "images", "labels"),
+    "validation": ("train.npz", "val_images", "val_labels"),
+}
 SHEET = 280  # pixels
 LARGE = 7  # times a frame's side on the sheet
 PLACE = (20, 50)  # of its corner
@@ -95,18 +102,19 @@ def measure(predictor: Predictor, images_NHW: Any, labels_N: Any) -> dict[str, A
     }
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", choices=[*IMAGES], default="test")
+    chosen = parser.parse_args(given).images
     prepared = settings.prepared_folder(settings.load_params().data_name)
-    with np.load(prepared / "test.npz") as arrays:
-        images_NHW, labels_N = arrays["images"], arrays["labels"]
+    file, images, labels = IMAGES[chosen]
+    with np.load(prepared / file) as arrays:
+        images_NHW, labels_N = arrays[images], arrays[labels]
     folder = packaged_folder()
     model = read_json(folder / "lineage.json", stage="package")
     measured = measure(Predictor.open(folder), images_NHW, labels_N)
-    content = {
-        **heading("python bench/normalizer.py", model),
-        **measured,
-    }
-    write_json(OUT, content)
+    if chosen == "test":
+        write_json(OUT, {**heading("python bench/normalizer.py", model), **measured})
     print(f"as they are {measured['accuracy_as_they_are']:.2%} of {measured['num_images']:,}")
     for way, row in measured["normalised"].items():
         print(f"{way:18}{row['accuracy']:.2%}, {row['lost_points']:+.2f} points lost")

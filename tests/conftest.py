@@ -21,6 +21,7 @@ pytest_plugins = (
     "bench_fixtures",
     "fetch_fixtures",
     "gate_fixtures",
+    "launcher_fixtures",
     "page_fixtures",
     "promotion_fixtures",
     "postgres_fixtures",

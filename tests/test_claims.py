@@ -69,11 +69,12 @@ def served(service: str, load: str, key: str, *, clients: int = 16) -> float:
 
 
 def test_the_service_is_as_fast_as_it_promises() -> None:
-    """But for plain BentoML, of which it does 2.6 times as much: 3 was asked."""
+    """By `python bench/serving.py`."""
     alone = figures("bench/serving.json")
     one = served("ours", "1 frames as bytes", "requests_per_s")
     assert served("ours", "1 frames as bytes", "p99_ms") < 20
-    assert one >= 3 * served("mlflow models serve", "1 frames as JSON", "requests_per_s")
+    for other in ("mlflow models serve", "plain BentoML"):
+        assert one >= 3 * served(other, "1 frames as JSON", "requests_per_s"), other
     fastapi = served("minimal FastAPI", "1 frames as bytes", "requests_per_s", clients=64)
     assert served("ours", "1 frames as bytes", "requests_per_s", clients=64) >= 0.6 * fastapi
     many = served("ours", "64 frames as bytes", "images_per_s")

@@ -3,39 +3,19 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from digits.runs import sweeps
+from launcher_fixtures import LAUNCHERS, SWEPT
 from stores import mlflow_client, new_store
-from training_fixtures import ROOT, TINY, make_project
+from training_fixtures import ROOT, make_project
 
 pytestmark = pytest.mark.cluster
-SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 SUMMED_UP = "train: 1 of the sweep's trainings failed, see above"
-LAUNCHERS = {
-    "joblib": ("hydra.launcher.n_jobs=2", "fold=0,1,7"),
-    "submitit_local": (
-        "hydra.launcher.timeout_min=5",
-        "hydra.launcher.cpus_per_task=1",
-        "fold=0,7",
-    ),
-}
-
-
-# Two nodes that have a core each, until the standard input ends.
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-cluster.add_node(num_cpus=1)
-print(cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
+FOLDS = {"joblib": "fold=0,1,7", "submitit_local": "fold=0,7"}  # there is no fold 7
 
 
 def sweep(
@@ -61,7 +41,8 @@ def sweep(
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_trainings_in_other_processes_are_one_sweep(launcher: str, tmp_path: Path) -> None:
-    ran, parent, children = sweep((f"hydra/launcher={launcher}", *LAUNCHERS[launcher]), tmp_path)
+    words = (f"hydra/launcher={launcher}", *LAUNCHERS[launcher], FOLDS[launcher])
+    ran, parent, children = sweep(words, tmp_path)
     # One of them cannot work, and is told of as it would be here.
     assert ran.returncode == 1, ran.stderr
     assert ran.stderr.splitlines()[-1] == SUMMED_UP, ran.stderr + ran.stdout
@@ -82,22 +63,6 @@ def expect_at_once(children: list[Any]) -> None:
     first, second = (run.info for run in children)
     assert first.start_time < second.end_time
     assert second.start_time < first.end_time
-
-
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of two nodes."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.communicate()
 
 
 def test_trainings_on_two_nodes_of_a_ray_cluster_are_one_sweep(

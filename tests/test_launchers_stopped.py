@@ -10,31 +10,35 @@ from pathlib import Path
 import pytest
 
 from digits.runs import sweeps
+from launcher_fixtures import LAUNCHERS, SWEPT
 from stores import mlflow_client, new_store
-from training_fixtures import ROOT, TINY, make_project
+from training_fixtures import ROOT, make_project
 
 pytestmark = pytest.mark.cluster
-SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs="))]
 PATIENCE_S = 120
-
-
-LAUNCHERS = {
-    "joblib": ("hydra.launcher.n_jobs=2",),
-    "submitit_local": ("hydra.launcher.timeout_min=5", "hydra.launcher.cpus_per_task=1"),
-}
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_ctrl_c_ends_a_sweep_in_other_processes_in_a_true_state(
     launcher: str, tmp_path: Path
 ) -> None:
+    stop((f"hydra/launcher={launcher}", *LAUNCHERS[launcher]), tmp_path)
+
+
+def test_ctrl_c_ends_a_sweep_on_a_ray_cluster_in_a_true_state(cluster: str, tmp_path: Path) -> None:
+    stop(("hydra/launcher=ray",), tmp_path, RAY_ADDRESS=cluster)
+
+
+def stop(launcher: tuple[str, ...], tmp_path: Path, **env: str) -> None:
+    """Begin a sweep of two trainings, press Ctrl-C when both have had an epoch, and look."""
     project = make_project(tmp_path / "project")
     uri = new_store(tmp_path / "runs.db")
-    words = [f"hydra/launcher={launcher}", *LAUNCHERS[launcher], "fold=0,1", "training.epochs=2000"]
+    words = [*launcher, "fold=0,1", "training.epochs=2000"]
+    here = {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(
         [sys.executable, "-m", "digits.train", "-m", *words, *SWEPT],
         cwd=project.folder,
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, **here, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
