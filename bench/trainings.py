@@ -84,7 +84,7 @@ def train_and_score(config: dict[str, Any], *, label: str, corrupted: bool) -> d
     }
 
 
-def spread(values: list[float], *, digits: int) -> str:
+def spread(values: list[float], *, digits: int, signed: bool = False) -> str:
     """Mean ± sample standard deviation, to so many decimals; the mean alone of a single value."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
+    mean = f"{statistics.fmean(values):{'+' if signed else ''}.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean

@@ -16,8 +16,8 @@ MODELS = ["linear training.epochs=1", "linear training.epochs=2"]
 def row(model: str, seed: int, share: float) -> dict[str, Any]:
     keys = ("first_half", "second_half", "val_accuracy", "mean_corrupted_accuracy", "ece")
     scores = dict.fromkeys(keys, 0.5)
-    facts = {"name": model, "seed": seed, "num_parameters": 7850, "commit": "0123456789"}
-    return {**facts, "accuracy": share, **scores}
+    facts = {"name": model, "seed": seed, "num_parameters": 7850, "train_s": 9.0}
+    return {**facts, "commit": "0123456789", **scores, "accuracy": share, "val_accuracy": share}
 
 
 def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -> None:
@@ -25,7 +25,20 @@ def test_a_line_is_a_model_with_mean_and_spread_over_its_seeds_the_best_last() -
     *_, linear, mlp = accuracy.table(rows).splitlines()
     assert linear.startswith("| linear | 7,850 | 90.00 | 1 |")
     assert mlp.startswith("| mlp | 7,850 | 98.50 ± 0.71 | 2 | 50.00 ± 0.00 |")
-    assert mlp.endswith("| 0123456 |")
+    assert mlp.endswith("| 9 | 97 % | 0123456 |")
+
+
+def test_a_commit_with_changes_to_it_has_a_star() -> None:
+    *_, line = accuracy.table([{**row("mlp", 1, 0.98), "commit": "0123456789-dirty"}]).splitlines()
+    assert line.endswith("| 0123456* |")
+
+
+def test_an_ablation_is_told_as_its_difference_from_the_whole_of_the_same_seed() -> None:
+    whole = [row("cnn", 1, 0.99), row("cnn", 2, 0.98), row("cnn", 3, 0.5)]
+    without = [row("cnn synthetic=none", 1, 0.985), row("cnn synthetic=none", 2, 0.977)]
+    *_, line = accuracy.ablation_table([*whole, *without]).splitlines()
+    assert line.startswith("| `synthetic=none` | -0.40 ± 0.14 | -0.40 ± 0.14 | +0.00 ± 0.00 | 2 |")
+    assert "synthetic=none" in accuracy.page([*whole, *without]).partition("ingredient")[2]
 
 
 def test_every_ablation_is_a_training_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

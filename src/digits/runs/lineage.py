@@ -10,7 +10,13 @@ import yaml
 
 LOCK = Path("dvc.lock")
 # What the pipeline and the benchmarks themselves are writing just now is no change to the code.
-RESULTS = (":!dvc.lock", ":!reports", ":!bench/*.json", ":!docs/accuracy.md")
+RESULTS = (
+    ":!dvc.lock",
+    ":!reports",
+    ":!bench/*.json",
+    ":!docs/accuracy.md",
+    ":!docs/time-to-accuracy.md",
+)
 TRACKED_PACKAGES = (
     "digits",
     "torch",
