@@ -38,7 +38,7 @@ def test_the_table_sets_a_preset_beside_the_example(tmp_path: Path) -> None:
         },
     ]
     _, _, first, second, last = time_to_accuracy.table(results).splitlines()
-    assert first == "| 99.0 | speed_99 | 7,850 | 99.12 | 5.0 | 1 | 60 (epoch 2) | 12.0 |"
+    assert first == "| 99.0 | speed_99 | 7,850 | 99.12 | 5.0 | 1 | 60 (epoch 2) | 12 |"
     assert second == "| 99.5 | speed_99_5 | 7,850 | 99.51 | 20.0 | 1 | never in 60 | > 3.0 |"
     assert last == "|  | the example | 7,850 | 99.10 | 60.0 | 1 |  |  |"
 
