@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy.stats import binomtest
 from digits.commands import main
 from digits.reading.predictor import Predictor
 from drawn import drawn_set
-from serving_fixtures import write_bundle
+from serving_fixtures import ROOT, write_bundle
 from stores import mlflow_client, new_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -44,6 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Two trainings with bundles, one on other data and one that failed; the test images."""
     folder = tmp_path_factory.mktemp("compared")
     (folder / "data/mnist/prepared").mkdir(parents=True)
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
     images_NHW, labels_N = drawn_set(NUM, seed=3)
     np.savez(folder / "data/mnist/prepared/test.npz", images=images_NHW, labels=labels_N)
     (folder / "data/mnist/prepared/data.json").write_text(json.dumps({"name": "mnist"}))

@@ -51,3 +51,12 @@ def test_other_images_are_not_compared() -> None:
         paired.compare(right("10"), right("100"))
     with pytest.raises(ValueError, match="one or more; got 0 and 0"):
         paired.compare(right(""), right(""))
+
+
+def test_who_is_better_is_a_matter_of_the_significance_asked_for() -> None:
+    right_N = np.ones(1000, bool)
+    worse_N = right_N.copy()
+    worse_N[:6] = False  # p = 2 / 2**6 = 0.031
+    found = paired.compare(worse_N, right_N)
+    assert paired.in_words(found, significance=0.05).startswith("B is better by 0.60 points")
+    assert paired.in_words(found, significance=0.01).startswith("neither is shown to be better")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 from digits import promotion
@@ -106,6 +107,46 @@ def test_without_its_folder_the_champion_is_brought_from_mlflow(
     expect_champion(store, second, 2)
     promotion.rollback(why="no")
     expect_champion(store, first, 1)
+
+
+def test_a_checkout_with_an_older_champion_takes_the_one_of_the_team(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    first, second = two_versions
+    shutil.copytree("champion", "older")
+    promotion.promote("challenger", why="it reads our sevens")
+
+    def in_the_older_checkout() -> None:
+        shutil.rmtree("champion")
+        shutil.copytree("older", "champion")
+
+    in_the_older_checkout()
+    select(seed=1)  # the same as the first once more, which a person took the place from
+    verdict = judge()
+    assert verdict["reason"] == "it was taken back; `digits promote` undoes that"
+    assert verdict["champion"]["version"] == 2
+    expect_champion(store, second, 2)
+
+    in_the_older_checkout()
+    promotion.promote("v1", why="it reads our nines")
+    expect_champion(store, first, 1)
+    assert (history.read()[-1].version, history.read()[-1].instead_of) == (1, 2)
+
+
+def test_two_commands_do_not_change_the_champion_at_once(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    pack()
+    with FileLock(".champion.lock"):
+        for words in (("promote", "v2", "--because", "x"), ("rollback", "--because", "x")):
+            result = digits(*words)
+            assert result.exit_code == 2
+            assert "another command changes the champion just now" in result.stderr
+        assert (
+            digits("history").exit_code == 0
+        )  # it changes nothing, and there is nothing to finish
+    expect_champion(store, two_versions[0], 1)
+    assert digits("promote", "v2", "--because", "x").exit_code == 0
 
 
 @pytest.mark.parametrize(

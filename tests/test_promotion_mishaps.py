@@ -34,7 +34,7 @@ def test_what_cannot_be_packaged_changes_nothing(
     assert result.stderr == "Error: it cannot be packaged: bentofile.yaml is missing\n"
     expect_champion(store, two_versions[0], 1)
     assert aliases(store)["challenger"] == "2"
-    assert not list(Path().glob(".champion*"))
+    assert not list(Path().glob(".champion.[!l]*"))
 
 
 def test_a_bundle_that_cannot_be_read_is_refused_before_anything_changes(
@@ -149,7 +149,7 @@ def test_a_champion_that_was_crowned_is_not_lost_where_packaging_it_again_fails(
         patch.setattr(package, "run", refuse)
         assert "it cannot be packaged" in digits("history").stderr
     expect_champion(store, two_versions[1], 2)
-    assert not list(Path().glob(".champion*"))
+    assert not list(Path().glob(".champion.[!l]*"))
 
 
 def test_the_first_champion_that_cannot_be_packaged_leaves_none(
@@ -159,4 +159,4 @@ def test_the_first_champion_that_cannot_be_packaged_leaves_none(
     monkeypatch.setattr(package, "run", refuse)
     assert digits("promote", "challenger", "--because", "x").exit_code == 2
     assert not Path("champion").exists()
-    assert not list(Path().glob("*champion*"))
+    assert not list(Path().glob(".champion.[!l]*"))

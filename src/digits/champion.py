@@ -14,7 +14,7 @@ from typing import Any
 
 from digits.files import read_json, recover_folder, replacing_folder, write_json
 from digits.judging import Verdict
-from digits.runs import finding
+from digits.runs import finding, history, registry
 
 FOLDER = Path("champion")
 BUNDLE = FOLDER / "bundle"
@@ -47,6 +47,25 @@ def read() -> dict[str, Any] | None:
             f"brings back the one of dvc.lock, without {FOLDER}/ the one of MLflow is taken"
         ) from None
     return content
+
+
+def of_the_team() -> dict[str, Any] | None:
+    """The champion that MLflow knows, brought here where this checkout has another one or none.
+
+    A clone, or a checkout of last week, must not dethrone what others have promoted since. Without
+    one in MLflow, this checkout's. ValueError where it cannot be brought.
+    """
+    ruling, known = read(), registry.champion()
+    if known is None or (ruling and ruling["run_id"] == known[1]):
+        return ruling
+    version, run_id = known
+    bundles = [
+        finding.bundle(finding.find(f"v{taken}").info.run_id)
+        for taken in history.taken_back(history.read())
+    ]
+    digests = sorted(digest(bundle) for bundle in bundles if bundle)
+    crown_run(run_id, version=version, taken_back=digests, why="brought from MLflow")
+    return read()
 
 
 def crown(

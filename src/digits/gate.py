@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import champion, labelled, paired, scores, settings, stopping
+from digits.alone import alone
 from digits.files import read_json
 from digits.judging import Measured, Verdict, judge
 from digits.reading.normalize import UnreadableImage, normalize_row, open_image
@@ -44,7 +45,7 @@ def run(
     name = selection["model"]
     bundle = models / name / "bundle"
     lineage = read_json(bundle / "model.json", stage=f"train@{name}")["lineage"]
-    ruling = champion.read() or _of_the_registry()
+    ruling = champion.of_the_team()
     origin = {
         **{key: selection[key] for key in ("version", "run_id", "git_commit")},
         **{"name": name, "dataset": lineage["dataset"], "stand_in": lineage["fallback"]},
@@ -75,19 +76,10 @@ def run(
         reason = None if is_champion else verdict.reason
         registry.judged(version, promoted=verdict.promoted, reason=reason)
         if verdict.promoted:
-            compared = paired.in_words(verdict.paired) if verdict.paired else ""
+            found = verdict.paired
+            compared = paired.in_words(found, significance=gate.significance) if found else ""
             _remember(version, ruling, why=kept["reason"], compared=compared)
     return content
-
-
-def _of_the_registry() -> dict[str, Any] | None:
-    """The champion that MLflow knows, brought here: a clone must not dethrone the team's."""
-    known = registry.champion()
-    if known is None:
-        return None
-    version, run_id = known
-    champion.crown_run(run_id, version=version, taken_back=[], why="brought from MLflow")
-    return champion.read()
 
 
 def _remember(version: int, ruling: dict[str, Any] | None, *, why: str, compared: str) -> None:
@@ -216,13 +208,14 @@ def main() -> None:
     options = parser.parse_args()
     with stopping.explained("gate", tracking.TrackingError):
         tracking.check_reachable()
-        content = run(
-            selected=options.selected,
-            models=options.models,
-            reports=options.reports,
-            test=options.test,
-            gate=settings.load_params().gate,
-        )
+        with alone():
+            content = run(
+                selected=options.selected,
+                models=options.models,
+                reports=options.reports,
+                test=options.test,
+                gate=settings.load_params().gate,
+            )
     became = "is the champion" if content["promoted"] else "stays a challenger"
     print(f"{content['selected']['name']} {became}: {content['reason']}")
 

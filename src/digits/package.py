@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from packaging.requirements import Requirement
 
+from .alone import alone
 from .files import read_json, replacing_folder, write_json
 from .reading.packaged import BUNDLE_FILES, SERVED, content_tag
 from .reading.predictor import Predictor
@@ -193,13 +194,14 @@ def main() -> None:
     options = parser.parse_args()
     with explained("package", *FAILURES):
         compare = load_params().compare
-        tag = run(
-            champion=options.champion,
-            selected=options.selected,
-            models=options.models,
-            reports=options.reports,
-            compare=compare,
-        )
+        with alone():
+            tag = run(
+                champion=options.champion,
+                selected=options.selected,
+                models=options.models,
+                reports=options.reports,
+                compare=compare,
+            )
     print(f"packaged {tag}")
     print(f"  serve it:   make serve    (or, from anywhere: bentoml serve {tag})")
     print(f"  export it:  bentoml export {tag} digits.bento")

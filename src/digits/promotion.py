@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from digits import champion
+from digits.alone import alone
 from digits.files import read_json, write_json
 from digits.reading.predictor import Predictor
 from digits.runs import comparison, finding, history, registry, tracking
@@ -33,20 +34,28 @@ def promote(version: str, *, why: str, what: str = "promote") -> Change:
     `version` as `finding.find` takes it. ValueError for one that is not registered or cannot be
     served, which changes nothing; TrackingError when the store cannot be used.
     """
-    finish()
+    with alone():
+        return _promote(version, why=why, what=what)
+
+
+def _promote(version: str, *, why: str, what: str) -> Change:
+    _finish()
     run = finding.find(version)
     run_id, name = run.info.run_id, run.info.run_name
     number = registry.version_of(run_id)
     if number is None:
         raise ValueError(f"run {run_id[:8]} ({name}) is not registered, and so has no version")
-    ruling = champion.read()
-    if ruling and ruling["run_id"] == run_id:
+    ruling, known = champion.read(), registry.champion()
+    here = ruling and (ruling["version"], ruling["run_id"])
+    if here and here[1] == run_id and known in (None, here):
         raise ValueError(f"version {number} is the champion already")
     bundle = finding.bundle(run_id)
     if bundle is None:
         raise ValueError(f"version {number} has no bundle in MLflow; train it again")
     Predictor.open(bundle)  # says what is wrong with it now, while nothing has changed
-    instead_of = ruling["version"] if ruling else None
+    # Others may have promoted one since this checkout's: that is the one that goes.
+    gone = known if known and known[1] != run_id else here
+    instead_of = gone[0] if gone else None
     entry = history.new(
         what=what,
         version=number,
@@ -56,6 +65,8 @@ def promote(version: str, *, why: str, what: str = "promote") -> Change:
     )
     # What a person dethroned stays so until a person says otherwise: the gate would crown it again.
     taken_back = {*ruling["taken_back"], ruling["digest"]} if ruling else set()
+    if gone and gone != here and (dethroned := finding.bundle(gone[1])):
+        taken_back.add(champion.digest(dethroned))
     change = Change(
         run_id=run_id, entry=entry, taken_back=sorted(taken_back - {champion.digest(bundle)})
     )
@@ -66,18 +77,30 @@ def promote(version: str, *, why: str, what: str = "promote") -> Change:
 
 def rollback(*, why: str) -> Change:
     """Make the champion before this one champion again."""
-    finish()
+    with alone():
+        return _rollback(why=why)
+
+
+def _rollback(*, why: str) -> Change:
+    _finish()
     entries, ruling = history.read(), champion.read()
     # Where the folder is of another commit, MLflow's last champion is the one to go back to.
     elsewhere = bool(entries and ruling) and ruling["version"] != entries[-1].version  # type: ignore[index]
     target = entries[-1].version if elsewhere else history.before(entries)
     if target is None:
         raise ValueError("there is no champion to go back to; `digits history` lists them")
-    return promote(f"v{target}", why=why, what="rollback")
+    return _promote(f"v{target}", why=why, what="rollback")
 
 
 def finish() -> Change | None:
     """Carry out what a command that was interrupted had begun; None where nothing was."""
+    if not PENDING.exists():
+        return None
+    with alone():
+        return _finish()
+
+
+def _finish() -> Change | None:
     if not PENDING.exists():
         return None
     content = read_json(PENDING, stage="gate")
@@ -117,7 +140,7 @@ def _carry_out(change: Change) -> None:
     registry.judged(entry.version, promoted=True, reason=reason)
     history.add(entry)
     champion.forget()
-    PENDING.unlink()
+    PENDING.unlink(missing_ok=True)
     if failure:
         raise failure
 

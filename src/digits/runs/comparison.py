@@ -17,6 +17,7 @@ from digits.reading.predictor import Predictor
 from digits.runs import finding, tracking
 from digits.runs.listing import local_time
 from digits.scores import wilson_interval
+from digits.settings import load_params
 
 # What is shown of the metrics: MLflow's name, ours, and how it is written.
 RESULTS = {
@@ -81,6 +82,7 @@ class Comparison:
     paired: paired.Paired | None
     why_not: str  # there is no paired test; empty where there is one
     disagreements: list[Disagreement]
+    significance: float  # as the gate's: both say the same of a pair
 
     @property
     def differing(self) -> list[tuple[str, str, str]]:
@@ -118,7 +120,7 @@ class Comparison:
         """What the paired test says, in words."""
         if self.paired is None:
             return f"no paired test: {self.why_not}"
-        return paired.in_words(self.paired)
+        return paired.in_words(self.paired, significance=self.significance)
 
 
 def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:
@@ -136,6 +138,7 @@ def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:
         paired=found,
         why_not=why_not,
         disagreements=disagreements,
+        significance=load_params(root / "params.yaml").gate.significance,
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PREFIX = "history."  # of the registered model's tags, with a number after it
+BY_HAND = ("promote", "rollback")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,16 @@ def before(entries: list[Entry]) -> int | None:
         elif not ruled or ruled[-1] != entry.version:
             ruled.append(entry.version)
     return ruled[-2] if len(ruled) > 1 else None
+
+
+def taken_back(entries: list[Entry]) -> set[int]:
+    """The versions whose place a person gave to another, and to none of them again since."""
+    versions: set[int] = set()
+    for entry in entries:
+        if entry.what in BY_HAND and entry.instead_of is not None:
+            versions.add(entry.instead_of)
+        versions.discard(entry.version)
+    return versions
 
 
 def add(entry: Entry) -> None:
