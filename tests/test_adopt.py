@@ -5,6 +5,7 @@ import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from digits import adoption, configuration
 from digits.commands import main
+from stores import mlflow_client
 from training_fixtures import ROOT, TINY, Project, make_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -88,6 +90,39 @@ def test_the_command_says_what_it_wrote(inside: Project) -> None:
     assert said[0].startswith(f"conf/model/cnn_{run_id[:6]}.yaml: cnn with ")
     assert "optimizer.lr" in said[0]
     assert "dvc repro" in said[1]
+    assert "it was trained with trainer.accelerator=cpu" in said[2]  # and the pipeline with any
+
+
+def test_a_student_is_refused_since_the_pipeline_has_no_teacher(inside: Project) -> None:
+    client = mlflow_client(inside.tracking_uri)
+    found = client.get_run(inside.run_id("found"))
+    tags = {"model": "student"}
+    student = client.create_run(found.info.experiment_id, run_name="student", tags=tags)
+    for key, value in (found.data.params | {"training.teacher": "models/ensemble/bundle"}).items():
+        client.log_param(student.info.run_id, key, value)
+    client.set_terminated(student.info.run_id)
+    models = sorted(Path("conf/model").iterdir())
+    with pytest.raises(ValueError, match="'student' learnt from a teacher, models/ensemble/bundle"):
+        adoption.adopt(student.info.run_id)
+    assert sorted(Path("conf/model").iterdir()) == models
+
+
+def test_what_cannot_be_composed_leaves_no_file(
+    inside: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, models = Path("params.yaml").read_bytes(), sorted(Path("conf/model").iterdir())
+    compose = configuration.compose
+
+    def stopped(overrides: list[str]) -> Any:
+        if overrides == ["model=half"]:
+            raise KeyboardInterrupt
+        return compose(overrides)
+
+    monkeypatch.setattr(configuration, "compose", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        adoption.adopt(inside.run_id("found"), name="half")
+    assert sorted(Path("conf/model").iterdir()) == models
+    assert Path("params.yaml").read_bytes() == settings
 
 
 def test_what_cannot_be_a_candidate_is_refused_and_nothing_is_written(inside: Project) -> None:

@@ -30,6 +30,7 @@ class Adopted:
     path: Path
     base: str  # the model it is made of
     differs: tuple[str, ...]  # keys
+    elsewhere: tuple[str, ...]  # `trainer.KEY=VALUE` of the run that the pipeline has otherwise
 
 
 def adopt(word: str, *, name: str | None = None) -> Adopted:
@@ -42,6 +43,7 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
     run = finding.find(word)
     wanted = _configuration(run)
     params = settings.load_params()
+    trainer = wanted.get("trainer", {})
     _expect_candidate(run, wanted, params)
     name = name or f"{wanted['model']['name']}_{run.info.run_id[:6]}"
     if not re.fullmatch(r"\w+", name):
@@ -63,16 +65,26 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
     differing = _differing(_sections(start), wanted)
     with replacing(path) as beside:
         beside.write_text(_text(run, base, groups, differing), "utf-8")
-    composed = _sections(configuration.compose([f"model={name}"]))
-    if composed != wanted:
+    try:
+        whole = configuration.compose([f"model={name}"])
+        composed = _sections(whole)
+        if composed != wanted:
+            keys = sorted(_differing(composed, wanted) | _differing(wanted, composed))
+            raise ValueError(
+                f"the configuration of {run.info.run_name!r} cannot be written as a model of "
+                f"today's conf/: {', '.join(keys)} would differ"
+            )
+        _add_candidate(name)
+    except BaseException:
         path.unlink()
-        keys = sorted(_differing(composed, wanted) | _differing(wanted, composed))
-        raise ValueError(
-            f"the configuration of {run.info.run_name!r} cannot be written as a model of today's "
-            f"conf/: {', '.join(keys)} would differ"
-        )
-    _add_candidate(name)
-    return Adopted(path, base, tuple(sorted(key for key in differing if key != "model.name")))
+        raise
+    elsewhere = _differing({"trainer": whole["trainer"]}, {"trainer": trainer})
+    return Adopted(
+        path,
+        base,
+        tuple(sorted(key for key in differing if key != "model.name")),
+        tuple(f"{key}={value}" for key, value in sorted(elsewhere.items())),
+    )
 
 
 def _configuration(run: Any) -> dict[str, Any]:
@@ -109,6 +121,11 @@ def _expect_candidate(run: Any, wanted: dict[str, Any], params: settings.Params)
         raise ValueError(
             f"{name!r} was trained on {wanted['prepared']}, the pipeline trains on {prepared}; "
             f"change data.name in {settings.PARAMS}"
+        )
+    if wanted["training"].get("teacher"):
+        raise ValueError(
+            f"{name!r} learnt from a teacher, {wanted['training']['teacher']}, which the pipeline "
+            "does not make"
         )
     if wanted.get("fold") is not None:
         raise ValueError(

@@ -55,6 +55,12 @@ def adopt_command(run: str, name: str | None) -> None:
     changes = ", ".join(adopted.differs) or "nothing"
     click.echo(f"{adopted.path}: {adopted.base} with {changes} of its own; a candidate now")
     click.echo("  `git diff` shows it, `dvc repro` trains it")
+    if adopted.elsewhere:
+        click.echo(
+            f"  it was trained with {', '.join(adopted.elsewhere)}; the pipeline's own trainer may "
+            "come to somewhat other figures",
+            err=True,
+        )
 
 
 @click.command("history", short_help="List who became champion, when, by whom, and why.")

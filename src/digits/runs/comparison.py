@@ -80,9 +80,8 @@ class Comparison:
     first: Side
     second: Side
     paired: paired.Paired | None
-    why_not: str  # there is no paired test; empty where there is one
+    verdict: str  # what the paired test says, in words; or why there is none
     disagreements: list[Disagreement]
-    significance: float  # as the gate's: both say the same of a pair
 
     @property
     def differing(self) -> list[tuple[str, str, str]]:
@@ -115,13 +114,6 @@ class Comparison:
             for at in picked
         ]
 
-    @property
-    def verdict(self) -> str:
-        """What the paired test says, in words."""
-        if self.paired is None:
-            return f"no paired test: {self.why_not}"
-        return paired.in_words(self.paired, significance=self.significance)
-
 
 def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:
     """Compare two trainings, named as `finding.find` takes them.
@@ -132,13 +124,16 @@ def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:
     """
     sides = [_side(finding.find(word)) for word in (first, second)]
     found, why_not, disagreements = _same_images(*sides, root=root)
+    verdict = f"no paired test: {why_not}"
+    if found:  # as the gate sees it: both say the same of a pair
+        asked = load_params(root / "params.yaml").gate.significance
+        verdict = paired.in_words(found, significance=asked)
     return Comparison(
         first=sides[0],
         second=sides[1],
         paired=found,
-        why_not=why_not,
+        verdict=verdict,
         disagreements=disagreements,
-        significance=load_params(root / "params.yaml").gate.significance,
     )
 
 
