@@ -1,5 +1,6 @@
 """`digits compare`: two trainings side by side, and the report of it."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -113,6 +114,25 @@ def test_both_answer_the_same_images_and_every_figure_is_theirs(store: Store) ->
         for name, value in (("tiny one", first), ("tiny two", second)):
             logged = mlflow_client(store.uri).get_run(store.ids[name]).data.metrics
             assert value == logged.get(key)
+
+
+def test_what_evaluation_noted_of_the_same_images_is_not_asked_again(
+    store: Store, tmp_path: Path
+) -> None:
+    client = mlflow_client(store.uri)
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    test = Path("data/mnist/prepared/test.npz").read_bytes()
+    with np.load("data/mnist/prepared/test.npz") as arrays:
+        labels = arrays["labels"].tolist()
+    for name, md5 in (("of these", hashlib.md5(test).hexdigest()), ("of others", "0" * 32)):
+        tags = {"model": "tiny", "dataset": "mnist"}
+        run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        noted = {"test_md5": md5, "classes": [*range(10)], "answers": labels}
+        client.log_dict(run, noted, "answers.json")
+    said = json.loads(digits("compare", "tiny one", "of these", "--json").stdout)["paired"]
+    assert said["only_second"] + said["both_right"] == NUM  # all right, by what is noted
+    found = json.loads(digits("compare", "tiny one", "of others", "--json").stdout)
+    assert found["verdict"].endswith("(of others) has no bundle")
 
 
 def test_the_terminal_says_what_the_json_says() -> None:

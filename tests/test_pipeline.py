@@ -293,7 +293,11 @@ def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
         columns = {f"metrics.`{name}`" for name in run.data.metrics}
         assert columns >= set(overview.view()["selectedColumns"])
         names = {entry.path for entry in story.mlflow.list_artifacts(run.info.run_id)}
-        assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle"}
+        assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle", "answers.json"}
+        noted = story.mlflow.download_artifacts(run.info.run_id, "answers.json")
+        answers_N = np.array(json.loads(Path(noted).read_text())["answers"])
+        with np.load(checkout.root / "data/small/prepared/test.npz") as arrays:
+            assert (answers_N == arrays["labels"]).mean() == pytest.approx(accuracy, abs=1e-6)
     version = story.mlflow.get_model_version("digits", str(story.crowned[1]))
     assert version.run_id == story.crowned[0] == checkout.json("reports/selected.json")["run_id"]
 

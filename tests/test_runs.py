@@ -178,6 +178,6 @@ def test_the_benchmark_of_listing_fills_a_store_and_asks_it(
     monkeypatch.setattr(bench, "BUNDLE", ROOT / "released")
     found = bench.run(new_store(tmp_path / "mlflow.db"), num_runs=4)
     assert all(seconds > 0 for kind in found.values() for seconds in kind.values())
-    assert len(found["commands_s"]) == 4
+    assert len(found["commands_s"]) == 5
     assert len(listing.search()) == 4
     assert listing.search()[0].name == "cnn seed=3"

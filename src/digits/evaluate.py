@@ -13,6 +13,8 @@ N images, H/W pixels, K classes.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import time
 import zipfile
@@ -75,7 +77,15 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
                 trained=trained,
                 metrics=metrics,
                 licence=_licence(predictor.meta["lineage"]["dataset"]),
-            )
+            ),
+            # What `digits compare` need not ask the model again.
+            "answers.json": json.dumps(
+                {
+                    "test_md5": hashlib.md5(test.read_bytes(), usedforsecurity=False).hexdigest(),
+                    "classes": predictor.classes,
+                    "answers": probabilities_NK.argmax(axis=1).tolist(),
+                }
+            ),
         },
         note=_note(predictor.meta, metrics),
     )

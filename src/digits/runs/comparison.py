@@ -3,7 +3,11 @@
 N test images.
 """
 
+import hashlib
+import io
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,9 +122,9 @@ class Comparison:
 def compare(first: str, second: str, *, root: Path = Path()) -> Comparison:
     """Compare two trainings, named as `finding.find` takes them.
 
-    Both bundles answer the prepared test images below `root` again, so that they are compared image
-    by image. ValueError for a run that is not there, TrackingError for a store that cannot
-    be used.
+    They are compared image by image, on the prepared test images below `root`: by what their
+    evaluation noted of these, else the bundles answer them again. ValueError for a run that is not
+    there, TrackingError for a store that cannot be used.
     """
     sides = [_side(finding.find(word)) for word in (first, second)]
     found, why_not, disagreements = _same_images(*sides, root=root)
@@ -163,19 +167,15 @@ def _same_images(
         about = read_json(prepared / "data.json", stage="prepare")
         if about["name"] != name:
             return None, f"{prepared} has {about['name']} now, they learnt from {name}", []
-        with np.load(prepared / "test.npz") as arrays:
+        test = (prepared / "test.npz").read_bytes()
+        md5 = hashlib.md5(test, usedforsecurity=False).hexdigest()
+        with np.load(io.BytesIO(test)) as arrays:
             images_NHW, labels_N = arrays["images"], arrays["labels"]
-        answers = []
-        for side in (first, second):
-            bundle = finding.bundle(side.run_id)
-            if bundle is None:
-                return None, f"run {side.run_id[:8]} ({side.name}) has no bundle", []
-            predictor = Predictor.open(bundle)
-            answers.append(predictor.logits(images_NHW).argmax(axis=1))
+        (first_N, _), (second_N, classes) = (
+            _answers(side, images_NHW, md5=md5) for side in (first, second)
+        )
     except (OSError, ValueError, KeyError) as error:
         return None, str(error), []
-    classes = predictor.classes
-    first_N, second_N = answers
     found = paired.compare(first_N == labels_N, second_N == labels_N)
     disagreements = [
         Disagreement(
@@ -188,6 +188,23 @@ def _same_images(
         for index in np.flatnonzero(first_N != second_N)
     ]
     return found, "", disagreements
+
+
+def _answers(
+    side: Side, images_NHW: NDArray[np.uint8], *, md5: str
+) -> tuple[NDArray[np.intp], Sequence[int | str]]:
+    """What a training makes of the images, whose file has that MD5: indices (N), into its classes.
+
+    ValueError where it has no bundle.
+    """
+    noted = finding.artifact(side.run_id, "answers.json")
+    if noted.get("test_md5") == md5:
+        return np.array(noted["answers"]), noted["classes"]
+    bundle = finding.bundle(side.run_id)
+    if bundle is None:
+        raise ValueError(f"run {side.run_id[:8]} ({side.name}) has no bundle")
+    predictor = Predictor.open(bundle, num_threads=os.cpu_count() or 1)
+    return predictor.logits(images_NHW).argmax(axis=1), predictor.classes
 
 
 def _written(side: Side, key: str, style: str) -> str:
