@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
@@ -296,7 +297,7 @@ def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
         assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle", "answers.json"}
         noted = story.mlflow.download_artifacts(run.info.run_id, "answers.json")
         answers_N = np.array(json.loads(Path(noted).read_text())["answers"])
-        with np.load(checkout.root / "data/small/prepared/test.npz") as arrays:
+        with np.load(checkout.folder / "data/small/prepared/test.npz") as arrays:
             assert (answers_N == arrays["labels"]).mean() == pytest.approx(accuracy, abs=1e-6)
     version = story.mlflow.get_model_version("digits", str(story.crowned[1]))
     assert version.run_id == story.crowned[0] == checkout.json("reports/selected.json")["run_id"]
