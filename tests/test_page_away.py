@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from page_fixtures import SEVEN, draw, ink
@@ -28,13 +30,6 @@ def quiet(browser: Browser, service: Service) -> Iterator[Page]:
 
 
 def test_a_service_that_accepts_and_never_answers_is_away(quiet: Page) -> None:
-    # The browser's own keeps to the real time; this one to the time of the test.
-    quiet.add_init_script(
-        "AbortSignal.timeout = () => { const c = new AbortController();"
-        " setTimeout(() => c.abort(), 15000); return c.signal; }"
-    )
-    quiet.reload()
-    expect(quiet.locator("#bars tr")).to_have_count(10)
     held: list[Route] = []
     quiet.route("**/predict*", lambda route: held.append(route))
     draw(quiet, SEVEN)
@@ -48,6 +43,63 @@ def test_a_service_that_accepts_and_never_answers_is_away(quiet: Page) -> None:
     expect(quiet.locator("#verdict")).to_contain_text(READ)
     expect(quiet.locator("#notice")).to_be_hidden()
     assert ink(quiet) == kept > 0
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of half a megabyte: ten seconds of a slow line."""
+    noise = np.random.default_rng(0).integers(0, 256, (500, 1000), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    assert 500_000 < (tmp_path / "photo.png").stat().st_size < 520_000
+    return tmp_path / "photo.png"
+
+
+def test_a_photo_has_the_time_that_a_slow_line_takes_and_then_is_not_sent_by_itself_again(
+    quiet: Page, photo: Path
+) -> None:
+    held: list[Route] = []
+    quiet.route("**/predict*", lambda route: held.append(route))
+    quiet.locator("#file").set_input_files(photo)
+    expect(quiet.locator("#verdict")).to_have_text("Sending the image …")
+    quiet.clock.run_for(24_000)
+    expect(quiet.locator("#verdict")).to_have_text("Sending the image …")
+    expect(quiet.locator("#notice")).to_be_hidden()
+    quiet.clock.run_for(2_000)
+    expect(quiet.locator("#notice")).to_contain_text("Sending this image takes too long.")
+    expect(quiet.locator("#verdict")).to_have_text("Not read")
+    quiet.clock.run_for(60_000)
+    assert len(held) == 1
+    quiet.unroute_all(behavior="ignoreErrors")
+    draw(quiet, SEVEN)
+    expect(quiet.locator("#verdict")).to_contain_text(READ)
+    expect(quiet.locator("#notice")).to_be_hidden()
+
+
+@pytest.mark.parametrize("status", [408, 504])
+def test_a_photo_that_is_cut_off_on_its_way_after_long_is_not_sent_by_itself_again(
+    quiet: Page, photo: Path, status: int
+) -> None:
+    held: list[Route] = []
+    quiet.route("**/predict*", lambda route: held.append(route))
+    quiet.locator("#file").set_input_files(photo)
+    expect(quiet.locator("#verdict")).to_have_text("Sending the image …")
+    quiet.clock.run_for(20_000)
+    held[0].fulfill(status=status, json={})
+    expect(quiet.locator("#notice")).to_contain_text("Sending this image takes too long.")
+    quiet.clock.run_for(60_000)
+    assert len(held) == 1
+
+
+def test_a_photo_that_is_no_longer_wanted_is_not_sent_to_its_end(quiet: Page, photo: Path) -> None:
+    held: list[Route] = []
+    quiet.route("**/predict*", lambda route: held.append(route))
+    quiet.locator("#file").set_input_files(photo)
+    expect(quiet.locator("#verdict")).to_have_text("Sending the image …")
+    quiet.unroute_all(behavior="ignoreErrors")
+    quiet.locator("#clear").click()
+    expect(quiet.locator("#verdict")).to_have_text("Nothing drawn yet")
+    draw(quiet, SEVEN)
+    expect(quiet.locator("#verdict")).to_contain_text(READ)
 
 
 @pytest.mark.parametrize(

@@ -34,14 +34,20 @@ function changed() {
 
 // --- what the service says
 
-async function tell({ answer, other, refused, tokenWanted, away, busy, blank }) {
+const TOO_SLOW =
+  "Sending this image takes too long. It is sent again when you change something; a smaller one may do.";
+
+async function tell({ answer, other, refused, tokenWanted, away, busy, blank, sending, tooSlow }) {
   if (tokenWanted) return askForToken();
-  notice("service", waiting({ away, busy }, "Your drawing is kept; trying again …"));
+  if (sending) return showNothing("Sending the image …");
+  const kept = "Your drawing is kept; trying again …";
+  notice("service", tooSlow ? TOO_SLOW : waiting({ away, busy }, kept));
   // Where it cannot be had now, the next answer asks for it.
   if (answer && identity(answer.model) !== described) await describeModel().catch(() => {});
   if (answer) show(answer, other);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
+  else if (tooSlow) showNothing("Not read");
 }
 
 function waiting({ away, busy }, then) {

@@ -1,8 +1,12 @@
 // Asking the service: one question at a time, always about the newest drawing.
 
 const RETRY_MS = 2000;
-// Longer than a 12-megapixel photo takes over a slow line; after it the service counts as away.
+// What is sent may take so long, and its own time over a slow line; then the service counts as away.
 const PATIENCE_MS = 15000;
+const SLOW_LINE = 50; // bytes a millisecond
+// More than any drawing has. A photo is stopped when it is no longer wanted, and not sent for ever.
+const LARGE_BYTES = 400000;
+const CHANGED = "the drawing was changed"; // why a large one is stopped
 
 // The service answers, but not with a reading; the message is its own sentence.
 export class Refused extends Error {}
@@ -28,9 +32,9 @@ export const token = {
   },
 };
 
-async function ask(path, options = {}) {
-  const signal = AbortSignal.timeout(PATIENCE_MS); // holds for the body, too
-  const response = await fetch(path, { ...options, signal, headers: token.headers() });
+// The signal holds for the answer's body, too.
+async function ask(path, options) {
+  const response = await fetch(path, { ...options, headers: token.headers() });
   if (response.status === 401) throw new TokenWanted();
   const retry = response.headers.has("retry-after");
   if (response.status === 429 || (response.status === 503 && retry)) throw new Busy(response);
@@ -38,21 +42,22 @@ async function ask(path, options = {}) {
 }
 
 export async function getJson(path) {
-  const response = await ask(path);
+  const response = await ask(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
   if (!response.ok) throw new Refused(`${path}: ${response.status}`);
   return response.json();
 }
 
-async function predict(blob, model) {
+async function predict(blob, model, signal) {
   const which = model ? `&model=${encodeURIComponent(model)}` : "";
   const form = new FormData();
   form.append("image", blob, "drawing");
   const started = performance.now();
-  const response = await ask(`/predict?frame=true${which}`, { method: "POST", body: form });
+  const response = await ask(`/predict?frame=true${which}`, { method: "POST", body: form, signal });
   const type = response.headers.get("content-type") ?? "";
   const content = type.includes("json") ? await response.json() : {};
-  // What stands before the service (a proxy, say) answers 502 and the like: it is away.
-  if (response.status >= 500) throw new TypeError(`status ${response.status}`);
+  // What stands before the service (a proxy, say) answers 502 and the like: it is away. And 408
+  // says what an upload that is cut off says: that it took too long.
+  if (response.status >= 500 || response.status === 408) throw new TypeError(`status ${response.status}`);
   if (!response.ok) throw new Refused(content.error ?? `status ${response.status}`);
   return { ...content, latencyMs: performance.now() - started };
 }
@@ -64,8 +69,10 @@ export function unavailable(error) {
 }
 
 // `current()` gives what is to be read (a Blob) or null, `other()` the name of a model that is asked
-// as well, or nothing; `tell` is called with what came of it and waited for: {answer, other}, {refused: sentence},
-// {tokenWanted: true}, {blank: true}, or {away: true} or {busy: true}, when it is asked again.
+// as well, or nothing; `tell` is called with what came of it and waited for: {answer, other},
+// {refused: sentence}, {tokenWanted: true}, {blank: true}, {tooSlow: true}, or {away: true} or
+// {busy: true}, when it is asked again. Of what is large it is told {sending: true} before, and
+// {} where it was stopped.
 export class Asker {
   constructor(current, other, tell) {
     this.current = current;
@@ -73,11 +80,13 @@ export class Asker {
     this.tell = tell;
     this.busy = false;
     this.changed = false;
+    this.large = null; // the question under way, to be aborted, if it is a large one
   }
 
   // Something changed: ask now, or once the answer under way is here.
   async ask() {
     this.changed = true;
+    this.large?.abort(CHANGED);
     if (this.busy) return;
     this.busy = true;
     try {
@@ -99,14 +108,29 @@ export class Asker {
     const blob = await this.current();
     if (!blob) return { blank: true };
     const name = this.other();
+    const large = blob.size > LARGE_BYTES;
+    const question = new AbortController();
+    if (large) {
+      this.large = question;
+      await this.tell({ sending: true });
+    }
+    const started = performance.now();
+    const patience = PATIENCE_MS + (blob.size * (name ? 2 : 1)) / SLOW_LINE;
+    const timer = setTimeout(() => question.abort(), patience);
     try {
       // Without the other's answer there is still the first one.
-      const other = name && predict(blob, name).catch(() => null);
-      return { answer: await predict(blob), other: await other };
+      const other = name && predict(blob, name, question.signal).catch(() => null);
+      return { answer: await predict(blob, "", question.signal), other: await other };
     } catch (error) {
+      if (question.signal.reason === CHANGED) return {};
       if (error instanceof TokenWanted) return { tokenWanted: true };
       if (error instanceof Refused) return { refused: error.message };
+      // However it ended after so long, sent again it would cost as much and come to the same.
+      if (large && performance.now() - started > PATIENCE_MS) return { tooSlow: true };
       return unavailable(error);
+    } finally {
+      clearTimeout(timer);
+      this.large = null;
     }
   }
 }
