@@ -47,6 +47,17 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
         assert not [said for said in complaints if "status of 422" not in said]
 
 
+@pytest.fixture
+def quiet(browser: Browser, service: Service) -> Iterator[Page]:
+    """The page, where a failed request is no failure of the page."""
+    with browser.new_context() as context:
+        opened = context.new_page()
+        opened.clock.install()
+        opened.goto(f"http://127.0.0.1:{service.port}/")
+        expect(opened.locator("#bars tr")).to_have_count(10)
+        yield opened
+
+
 def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
     box = page.locator("#paper").bounding_box()
     assert box is not None
@@ -59,11 +70,12 @@ def draw(page: Page, strokes: list[list[tuple[float, float]]]) -> None:
         page.mouse.up()
 
 
-def seen(page: Page) -> Any:
+def seen(page: Page, canvas: str = "seen") -> Any:
     """The frame that the page shows, in bytes."""
     return page.evaluate(
-        "() => { const c = document.getElementById('seen');"
-        " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"
+        "(id) => { const c = document.getElementById(id);"
+        " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }",
+        canvas,
     )
 
 

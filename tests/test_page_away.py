@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +11,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from page_fixtures import SEVEN, draw, ink
-from serving_fixtures import Packaged, Service, package, serve
+from serving_fixtures import Packaged, package, serve
 
 READ = "% sure"
 AWAY = "The service does not answer. Your drawing is kept; trying again …"
 BUSY = "The service is busy. Your drawing is kept; trying again …"
-
-
-@pytest.fixture
-def quiet(browser: Browser, service: Service) -> Iterator[Page]:
-    """The page, where a failed request is no failure of the page."""
-    with browser.new_context() as context:
-        opened = context.new_page()
-        opened.clock.install()
-        opened.goto(f"http://127.0.0.1:{service.port}/")
-        expect(opened.locator("#bars tr")).to_have_count(10)
-        yield opened
 
 
 def test_a_service_that_accepts_and_never_answers_is_away(quiet: Page) -> None:

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from digits.serving.access import TOKENS
-from page_fixtures import SEVEN, draw, ink
+from page_fixtures import SEVEN, draw, ink, seen
 from serving_fixtures import (
     PIXEL,
     SAMPLES,
@@ -83,12 +83,18 @@ def test_another_model_answers_beside_the_selected_one(page: Page) -> None:
 
 
 def test_the_selected_model_answers_also_where_the_other_does_not(page: Page) -> None:
+    draw(page, SEVEN[:1])
     page.locator("#other").select_option("small")
-    expect(page.locator("#other-digit")).to_be_visible()
+    expect(page.locator("#other-verdict")).to_contain_text("% sure")
     page.route("**/predict*model=small*", lambda route: route.fulfill(status=422, json={}))
-    draw(page, SEVEN)
+    draw(page, SEVEN[1:])
     expect(page.locator("#verdict")).to_contain_text("% sure")
+    expect(page.locator("#other-verdict")).to_have_text("does not answer")
+    # Nothing is left of what it said of the drawing before.
     expect(page.locator("#other-digit")).to_have_text("?")
+    expect(page.locator("#bars .share.second")).to_have_text(["0.0 %"] * 10)
+    assert not any(seen(page, "other-seen"))
+    expect(page.locator("#spoken")).to_contain_text(". small does not answer")
     page.route("**/model?model=*", lambda route: route.fulfill(status=422, json={}))
     page.locator("#other").select_option("")
     asked: list[Route] = []
@@ -109,6 +115,20 @@ def test_the_selected_model_answers_also_where_the_other_does_not(page: Page) ->
     expect(page.locator("#other")).to_have_value("")
     expect(page.locator("#other-digit")).to_be_hidden()
     page.unroute_all()
+
+
+def test_the_other_model_that_is_busy_is_asked_again_when_it_said(quiet: Page) -> None:
+    quiet.locator("#other").select_option("small")
+    expect(quiet.locator("#other-digit")).to_be_visible()
+    busy = {"Retry-After": "7"}
+    small = "**/predict*model=small*"
+    quiet.route(small, lambda route: route.fulfill(status=503, headers=busy, json={}))
+    with quiet.expect_request_finished(lambda request: "model=small" in request.url):
+        quiet.locator("#paper").click()
+    expect(quiet.locator("#other-verdict")).to_have_text("does not answer")
+    quiet.unroute_all()
+    quiet.clock.run_for(7_500)
+    expect(quiet.locator("#other-verdict")).not_to_have_text("does not answer")
 
 
 def test_it_fits_a_phone_in_the_dark(browser: Browser, service: Service) -> None:

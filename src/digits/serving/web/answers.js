@@ -34,6 +34,11 @@ export function show(answer, other) {
 }
 
 function showOther(answer) {
+  // Not what it said of another drawing.
+  if (answer.error) {
+    showNothingOfOther("does not answer");
+    return `${answer.model.name} does not answer`;
+  }
   const [read, verdict] = words(answer);
   $("other-digit").textContent = read;
   $("other-verdict").textContent = verdict;
@@ -59,9 +64,9 @@ export function showNothing(sentence) {
   showNothingOfOther();
 }
 
-export function showNothingOfOther() {
+export function showNothingOfOther(sentence = "") {
   $("other-digit").textContent = "?";
-  $("other-verdict").textContent = "";
+  $("other-verdict").textContent = sentence;
   emptyBars(1);
   wipe("other-seen");
 }

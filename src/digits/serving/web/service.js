@@ -69,7 +69,8 @@ export function unavailable(error) {
 }
 
 // `current()` gives what is to be read (a Blob) or null, `other()` the name of a model that is asked
-// as well, or nothing; `tell` is called with what came of it and waited for: {answer, other},
+// as well, or nothing; `tell` is called with what came of it and waited for: {answer, other}, where
+// the other may be {model, error} and is asked again if it is only busy,
 // {refused: sentence}, {tokenWanted: true}, {blank: true}, {tooSlow: true}, or {away: true} or
 // {busy: true}, when it is asked again. Of what is large it is told {sending: true} before, and
 // {} where it was stopped.
@@ -119,8 +120,10 @@ export class Asker {
     const timer = setTimeout(() => question.abort(), patience);
     try {
       // Without the other's answer there is still the first one.
-      const other = name && predict(blob, name, question.signal).catch(() => null);
-      return { answer: await predict(blob, "", question.signal), other: await other };
+      const asked = name && predict(blob, name, question.signal).catch((error) => ({ model: { name }, error }));
+      const answer = await predict(blob, "", question.signal);
+      const other = await asked;
+      return { answer, other, retryMs: other?.error instanceof Busy ? other.error.retryMs : 0 };
     } catch (error) {
       if (question.signal.reason === CHANGED) return {};
       if (error instanceof TokenWanted) return { tokenWanted: true };
