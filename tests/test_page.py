@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Route, expect
@@ -175,6 +176,60 @@ def test_a_drawing_on_an_image_is_read_with_it(page: Page, tmp_path: Path) -> No
     page.wait_for_load_state("networkidle")
     page.wait_for_function("() => document.getElementById('latency').textContent")
     assert seen(page) != before
+
+
+def middle(page: Page) -> int:
+    """How light the middle of the paper is, 0 to 255."""
+    return int(
+        page.evaluate(
+            "() => document.getElementById('paper').getContext('2d')"
+            ".getImageData(280, 280, 1, 1).data[0]"
+        )
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("size", "back", "stroke"),
+    [((100, 100), 255, 0), ((100, 100), 0, 255), ((100, 40), 0, 255)],
+    ids=["white", "black", "wide and black"],
+)
+def test_what_is_drawn_on_an_image_stands_out_from_it_on_the_screen_and_in_what_is_sent(
+    page: Page, tmp_path: Path, scheme: Any, size: tuple[int, int], back: int, stroke: int
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    Image.new("L", size, back).save(tmp_path / "plain.png")
+    page.locator("#file").set_input_files(tmp_path / "plain.png")
+    expect(page.locator("#verdict")).to_have_text("No ink found")
+    assert middle(page) == back
+    draw(page, [[(0.5, 0.1), (0.5, 0.9)]])
+    assert middle(page) == stroke
+    # From edge to edge, also beside an image that is not square.
+    expect(page.locator("#verdict")).not_to_have_text("No ink found")
+    page.wait_for_load_state("networkidle")
+    assert np.argmax(np.bincount(np.array(seen(page)[::4]) > 127)) == 0
+    assert max(seen(page)) == 255
+
+
+def test_an_image_that_the_browser_cannot_show_is_read_and_not_drawn_on(
+    page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "digit.tiff").write_bytes(drawing(file_format="TIFF"))
+    page.locator("#file").set_input_files(tmp_path / "digit.tiff")
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    expect(page.locator("#notice")).to_contain_text("Your browser cannot show this image.")
+    read = seen(page)
+    draw(page, SEVEN)
+    page.locator("#paper").focus()
+    for key in (" ", "ArrowDown", "ArrowDown", " "):
+        page.keyboard.press(key)
+    page.wait_for_load_state("networkidle")
+    assert seen(page) == read
+    page.locator("#undo").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing drawn yet")
+    expect(page.locator("#notice")).to_be_hidden()
+    draw(page, SEVEN)
+    expect(page.locator("#verdict")).to_contain_text("% sure")
 
 
 def test_a_file_that_is_no_image_is_refused_in_the_services_words(

@@ -3,6 +3,8 @@
 // Places are in paper units: the paper is SIDE wide and high, whatever its size on the screen.
 
 export const SIDE = 280;
+// What is drawn is sent dark on light, in whatever colours the page is.
+const SENT = { paper: "#fff", ink: "#000" };
 
 export class Drawing {
   constructor() {
@@ -11,7 +13,8 @@ export class Drawing {
   }
 
   // An action is {kind: "stroke", brush, points: [[x, y, width], ...]},
-  // {kind: "image", blob, bitmap} or {kind: "clear"}; the last two hide what was before.
+  // {kind: "image", blob, picture} or {kind: "clear"}; the last two hide what was before.
+  // The picture (picture.js) is null where the browser cannot show the image.
   add(action) {
     this.done.push(action);
     this.undone = [];
@@ -36,19 +39,25 @@ export class Drawing {
     return this.shown.length === 0;
   }
 
+  // Whether what is shown cannot be drawn on: a stroke is sent with what is under it.
+  get sealed() {
+    return this.shown[0]?.picture === null;
+  }
+
   // What is sent to be read: the file itself where nothing was drawn on it, a PNG otherwise.
   async toBlob() {
     const [first, ...rest] = this.shown;
     if (first.kind === "image" && !rest.length) return first.blob;
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = SIDE;
-    // Always dark on light, in whatever colours the page is.
-    this.paint(canvas, { paper: "#fff", ink: "#000" });
+    this.paint(canvas, SENT);
     return new Promise((resolve) => canvas.toBlob(resolve));
   }
 
-  paint(canvas, { paper, ink }) {
+  // In these colours; on an image in those that stand out from it, here and in what is sent.
+  paint(canvas, colours) {
     const context = canvas.getContext("2d");
+    const { paper, ink } = this.shown[0]?.picture?.colours ?? colours;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = paper;
     context.fillRect(0, 0, canvas.width, canvas.height);
@@ -56,17 +65,17 @@ export class Drawing {
     context.strokeStyle = context.fillStyle = ink;
     context.lineCap = context.lineJoin = "round";
     for (const action of this.shown) {
-      if (action.kind === "image") paintImage(context, action.bitmap);
-      else paintStroke(context, action.points);
+      if (action.kind === "stroke") paintStroke(context, action.points);
+      else if (action.picture) paintImage(context, action.picture.canvas);
     }
   }
 }
 
-function paintImage(context, bitmap) {
-  const scale = SIDE / Math.max(bitmap.width, bitmap.height);
-  const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+function paintImage(context, image) {
+  const scale = SIDE / Math.max(image.width, image.height);
+  const [width, height] = [image.width * scale, image.height * scale];
   context.imageSmoothingEnabled = scale < 1;
-  context.drawImage(bitmap, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
+  context.drawImage(image, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
 }
 
 // Curves through the middles between points: smooth, and never off the line that was drawn.

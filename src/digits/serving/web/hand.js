@@ -6,7 +6,7 @@ import { SIDE } from "./drawing.js";
 const STEP = SIDE / 40;
 const MOVES = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 
-// What is drawn on `paper` is added to `drawing`, and `changed()` is called.
+// What is drawn on `paper` is added to `drawing`, if that can be drawn on, and `changed()` is called.
 export class Hand {
   constructor(paper, drawing, changed) {
     this.paper = paper;
@@ -38,7 +38,7 @@ export class Hand {
   }
 
   #down(event) {
-    if (event.button > 0) return;
+    if (event.button > 0 || this.drawing.sealed) return;
     this.lift();
     this.paper.setPointerCapture(event.pointerId);
     const stroke = { kind: "stroke", points: [this.#place(event)] };
@@ -73,7 +73,7 @@ export class Hand {
     const inside = (place) => Math.min(Math.max(place, 0), SIDE);
     if (move) [cursor.x, cursor.y] = [inside(cursor.x + move[0]), inside(cursor.y + move[1])];
     const point = [cursor.x, cursor.y, brush()];
-    if (event.key === " ") {
+    if (event.key === " " && !this.drawing.sealed) {
       cursor.stroke = cursor.stroke ? null : { kind: "stroke", points: [point] };
       if (cursor.stroke) this.drawing.add(cursor.stroke);
       $("spoken").textContent = cursor.stroke ? "Pen down" : "Pen up";

@@ -5,6 +5,7 @@ import { $ } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Hand } from "./hand.js";
 import { receiveImages, showSamples } from "./images.js";
+import { picture } from "./picture.js";
 import { Asker, getJson, token, TokenWanted, unavailable } from "./service.js";
 
 const paper = $("paper");
@@ -26,9 +27,12 @@ function repaint() {
   $("clear").disabled = drawing.empty;
 }
 
+const UNSHOWN = "Your browser cannot show this image. It is read as it is; clear the paper to draw.";
+
 function changed() {
   repaint();
   notice("other", "");
+  notice("drawing", drawing.sealed ? UNSHOWN : "");
   asker.ask();
 }
 
@@ -69,7 +73,7 @@ $("login").onsubmit = (event) => {
 };
 
 // What is wrong, by what it is about: each is said until it is over, whatever comes of the other.
-const wrong = { service: "", other: "" };
+const wrong = { service: "", other: "", drawing: "" };
 function notice(about, text) {
   wrong[about] = text;
   const said = Object.values(wrong).filter(Boolean).join(" ");
@@ -128,9 +132,9 @@ document.addEventListener("keydown", (event) => {
 
 async function open(blob) {
   // What the browser cannot show may still be read by the service, and is sent as it is.
-  const bitmap = await createImageBitmap(blob).catch(() => new OffscreenCanvas(1, 1));
+  const shown = await picture(blob).catch(() => null);
   hand.lift();
-  drawing.add({ kind: "image", blob, bitmap });
+  drawing.add({ kind: "image", blob, picture: shown });
   changed();
 }
 
