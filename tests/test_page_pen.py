@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from page_fixtures import SEVEN, draw, ink
@@ -95,6 +96,78 @@ def test_the_reading_follows_the_pen_while_it_is_down(page: Page) -> None:
     page.mouse.move(box["x"] + 150, box["y"] + 300, steps=8)
     expect(page.locator("#bars .share:not(.second)")).not_to_have_text(before)
     page.mouse.up()
+
+
+@pytest.mark.parametrize("how", ["undo", "clear"])
+def test_what_is_undone_or_cleared_while_the_pen_is_down_stays_away(page: Page, how: str) -> None:
+    point(page, "pointerdown", (0.2, 0.5, 0.5))
+    point(page, "pointermove", (0.5, 0.5, 0.5))
+    if how == "undo":
+        page.keyboard.press("Control+z")
+    else:
+        page.evaluate("document.getElementById('clear').click()")  # with another finger
+    point(page, "pointermove", (0.8, 0.5, 0.5))
+    point(page, "pointerup", (0.8, 0.5, 0))
+    assert ink(page) == 0
+    if how == "undo":
+        page.locator("#redo").click()
+    else:
+        page.locator("#undo").click()
+    # The line as it was then: up to the middle.
+    assert 0 < ink(page) < 560 * 560 * (0.3 + 0.1) * 20 / 280
+
+
+def test_a_key_that_undoes_in_a_text_leaves_the_drawing_alone(page: Page) -> None:
+    draw(page, SEVEN)
+    drawn = ink(page)
+    page.evaluate("document.getElementById('login').hidden = false")
+    page.locator("#token").press_sequentially("abc")
+    page.keyboard.press("Control+z")
+    assert ink(page) == drawn
+    page.locator("#brush").focus()
+    page.keyboard.press("Control+z")
+    assert 0 < ink(page) < drawn
+
+
+# Decoding that takes until `decode()`.
+SLOWLY = """() => {
+    const bitmap = window.createImageBitmap.bind(window);
+    const gate = new Promise((resolve) => { window.decode = resolve; });
+    window.createImageBitmap = async (blob) => { await gate; return bitmap(blob); };
+}"""
+
+
+def test_what_is_done_while_a_large_photo_is_decoded_comes_after_it(
+    page: Page, tmp_path: Path
+) -> None:
+    Image.new("L", (64, 64), 0).save(tmp_path / "black.png")
+    page.evaluate(SLOWLY)
+    page.locator("#file").set_input_files(tmp_path / "black.png")
+    expect(page.locator("#verdict")).to_have_text("No ink found")  # sent, and not yet shown
+    draw(page, SEVEN)  # there is nothing yet to draw on
+    page.locator("#clear").click()
+    draw(page, SEVEN)
+    drawn = ink(page)
+    page.evaluate(
+        "async () => { decode(); for (let i = 0; i < 9; i++) await new Promise(setTimeout); }"
+    )
+    expect(page.locator("#notice")).to_be_hidden()
+    assert ink(page) == drawn > 0
+    for _ in range(3):
+        page.locator("#undo").click()
+    assert ink(page) == 560 * 560
+
+
+def test_of_a_large_photo_no_more_is_kept_than_the_paper_shows(page: Page, tmp_path: Path) -> None:
+    page.evaluate(
+        "() => { const bitmap = window.createImageBitmap.bind(window); window.opened = [];"
+        " window.createImageBitmap = async (blob) => {"
+        " opened.push(await bitmap(blob)); return opened.at(-1); }; }"
+    )
+    Image.new("L", (1600, 800), 0).save(tmp_path / "wide.png")
+    page.locator("#file").set_input_files(tmp_path / "wide.png")
+    page.wait_for_function("() => opened.length && opened[0].width === 0")  # it is closed
+    assert ink(page) > 0
 
 
 def test_a_photo_is_taken(page: Page, tmp_path: Path) -> None:

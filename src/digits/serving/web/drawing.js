@@ -14,7 +14,7 @@ export class Drawing {
 
   // An action is {kind: "stroke", brush, points: [[x, y, width], ...]},
   // {kind: "image", blob, picture} or {kind: "clear"}; the last two hide what was before.
-  // The picture (picture.js) is null where the browser cannot show the image.
+  // The picture (picture.js) is null until it is there, and where the browser cannot show it.
   add(action) {
     this.done.push(action);
     this.undone = [];

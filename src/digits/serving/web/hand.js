@@ -22,8 +22,10 @@ export class Hand {
     paper.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  // Something else was done: the keys' pen is gone until they are used again.
+  // Something else was done: it ends the strokes, and the keys' pen is gone until they are used
+  // again.
   lift() {
+    this.strokes.clear();
     this.cursor = null;
   }
 
@@ -39,7 +41,7 @@ export class Hand {
 
   #down(event) {
     if (event.button > 0 || this.drawing.sealed) return;
-    this.lift();
+    this.cursor = null; // the strokes of other fingers go on
     this.paper.setPointerCapture(event.pointerId);
     const stroke = { kind: "stroke", points: [this.#place(event)] };
     this.strokes.set(event.pointerId, stroke);

@@ -5,6 +5,7 @@ import { $ } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Hand } from "./hand.js";
 import { receiveImages, showSamples } from "./images.js";
+import { notice } from "./notice.js";
 import { picture } from "./picture.js";
 import { Asker, getJson, token, TokenWanted, unavailable } from "./service.js";
 
@@ -17,6 +18,8 @@ let classes = [];
 
 // --- the drawing
 
+const UNSHOWN = "Your browser cannot show this image. It is read as it is; clear the paper to draw.";
+
 function repaint() {
   const style = getComputedStyle(document.documentElement);
   const colours = { paper: style.getPropertyValue("--paper"), ink: style.getPropertyValue("--ink") };
@@ -25,14 +28,12 @@ function repaint() {
   $("undo").disabled = !drawing.done.length;
   $("redo").disabled = !drawing.undone.length;
   $("clear").disabled = drawing.empty;
+  notice("drawing", drawing.shown[0]?.unshown ? UNSHOWN : "");
 }
-
-const UNSHOWN = "Your browser cannot show this image. It is read as it is; clear the paper to draw.";
 
 function changed() {
   repaint();
   notice("other", "");
-  notice("drawing", drawing.sealed ? UNSHOWN : "");
   asker.ask();
 }
 
@@ -71,15 +72,6 @@ $("login").onsubmit = (event) => {
   notice("service", "");
   classes.length ? asker.ask() : startOnceThere();
 };
-
-// What is wrong, by what it is about: each is said until it is over, whatever comes of the other.
-const wrong = { service: "", other: "", drawing: "" };
-function notice(about, text) {
-  wrong[about] = text;
-  const said = Object.values(wrong).filter(Boolean).join(" ");
-  $("notice").hidden = !said;
-  $("notice").textContent = said;
-}
 
 // --- another model beside the selected one
 
@@ -123,6 +115,7 @@ $("clear").onclick = change(() => drawing.add({ kind: "clear" }));
 
 document.addEventListener("keydown", (event) => {
   if (!event.ctrlKey && !event.metaKey) return;
+  if (event.target.closest("form")) return; // its field has an undo of its own
   const key = event.key.toLowerCase();
   const button = key === "y" || (key === "z" && event.shiftKey) ? $("redo") : key === "z" ? $("undo") : null;
   if (!button) return;
@@ -130,12 +123,15 @@ document.addEventListener("keydown", (event) => {
   if (!button.disabled) button.click();
 });
 
-async function open(blob) {
-  // What the browser cannot show may still be read by the service, and is sent as it is.
-  const shown = await picture(blob).catch(() => null);
-  hand.lift();
-  drawing.add({ kind: "image", blob, picture: shown });
-  changed();
+// At once, so that it keeps its place among what is done while a large photo is decoded.
+function open(blob) {
+  const image = { kind: "image", blob, picture: null };
+  change(() => drawing.add(image))();
+  picture(blob).then(
+    (shown) => (image.picture = shown),
+    // What the browser cannot show may still be read by the service, and is sent as it is.
+    () => (image.unshown = true),
+  ).then(repaint);
 }
 
 receiveImages(paper, open);
