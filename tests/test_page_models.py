@@ -133,7 +133,7 @@ def test_the_other_model_that_is_busy_is_asked_again_when_it_said(quiet: Page) -
 
 def test_it_fits_a_phone_in_the_dark(browser: Browser, service: Service) -> None:
     with browser.new_context(
-        viewport={"width": 360, "height": 740},
+        viewport={"width": 320, "height": 740},
         has_touch=True,
         is_mobile=True,
         color_scheme="dark",
@@ -141,7 +141,7 @@ def test_it_fits_a_phone_in_the_dark(browser: Browser, service: Service) -> None
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{service.port}/")
         expect(page.locator("#bars tr")).to_have_count(10)
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
         paper, digit = (page.locator(name).bounding_box() for name in ("#paper", "#digit"))
         assert paper is not None
         assert digit is not None
@@ -209,10 +209,29 @@ def test_the_page_asks_for_the_token_that_the_service_wants(
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{running.port}/")
         expect(page.locator("#notice")).to_have_text("This service asks for a token.")
-        for token, rows in (("guessed", 0), ("known", 10)):
-            page.locator("#token").fill(token)
+        field = page.locator("#token")
+        expect(field).to_have_attribute("aria-invalid", "false")
+        for token, said in (
+            ("gueßed", "A token has only letters, digits and signs of ASCII."),
+            ("guessed", "That token is not known."),
+        ):
+            field.fill(token)
             page.locator("#login button").click()
-            expect(page.locator("#bars tr")).to_have_count(rows)
+            expect(page.locator("#notice")).to_have_text(said)
+            expect(field).to_have_attribute("aria-invalid", "true")
+            expect(field).to_have_accessible_description(said)
+            expect(field).to_be_focused()
+            expect(page.locator("#bars tr")).to_have_count(0)
+            assert page.evaluate("sessionStorage.length") == 0
+        # Who draws in the meantime is not called away from it, and the sentence stands.
+        draw(page, SEVEN[:1])
+        page.wait_for_load_state("networkidle")
+        expect(page.locator("#paper")).to_be_focused()
+        expect(page.locator("#notice")).to_have_text("That token is not known.")
+        field.fill(" known ")
+        page.locator("#login button").click()
+        expect(page.locator("#bars tr")).to_have_count(10)
         expect(page.locator("#login")).to_be_hidden()
+        expect(page.locator("#notice")).to_be_hidden()
         draw(page, SEVEN)
         expect(page.locator("#verdict")).to_contain_text("% sure")

@@ -5,9 +5,10 @@ import { $ } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Hand } from "./hand.js";
 import { receiveImages, showSamples } from "./images.js";
+import { askForToken, receiveToken } from "./login.js";
 import { notice } from "./notice.js";
 import { picture } from "./picture.js";
-import { Asker, getJson, token, TokenWanted, unavailable } from "./service.js";
+import { Asker, getJson, TokenWanted, unavailable } from "./service.js";
 
 const paper = $("paper");
 const drawing = new Drawing();
@@ -43,7 +44,7 @@ const TOO_SLOW =
   "Sending this image takes too long. It is sent again when you change something; a smaller one may do.";
 
 async function tell({ answer, other, refused, tokenWanted, away, busy, blank, sending, tooSlow }) {
-  if (tokenWanted) return askForToken();
+  if (tokenWanted) return askForToken(tokenWanted);
   if (sending) return showNothing("Sending the image …");
   const kept = "Your drawing is kept; trying again …";
   notice("service", tooSlow ? TOO_SLOW : waiting({ away, busy }, kept));
@@ -59,19 +60,7 @@ function waiting({ away, busy }, then) {
   return away ? `The service does not answer. ${then}` : busy ? `The service is busy. ${then}` : "";
 }
 
-function askForToken() {
-  notice("service", "This service asks for a token.");
-  $("login").hidden = false;
-  $("token").focus();
-}
-
-$("login").onsubmit = (event) => {
-  event.preventDefault();
-  token.set($("token").value);
-  $("login").hidden = true;
-  notice("service", "");
-  classes.length ? asker.ask() : startOnceThere();
-};
+receiveToken(() => (classes.length ? asker.ask() : startOnceThere()));
 
 // --- another model beside the selected one
 
@@ -89,7 +78,7 @@ $("other").onchange = async () => {
     $("other-run").textContent = model.run_id;
   } catch (error) {
     $("other").value = "";
-    return error instanceof TokenWanted ? askForToken() : notice("other", `${name} does not answer.`);
+    return error instanceof TokenWanted ? askForToken(error) : notice("other", `${name} does not answer.`);
   }
   showSecond(true);
   asker.ask();
@@ -181,7 +170,7 @@ async function startOnceThere() {
     await describeModel();
     notice("service", "");
   } catch (error) {
-    if (error instanceof TokenWanted) return askForToken();
+    if (error instanceof TokenWanted) return askForToken(error);
     const told = unavailable(error);
     notice("service", waiting(told, "Trying again …"));
     setTimeout(startOnceThere, told.retryMs);

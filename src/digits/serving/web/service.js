@@ -11,8 +11,13 @@ const CHANGED = "the drawing was changed"; // why a large one is stopped
 // The service answers, but not with a reading; the message is its own sentence.
 export class Refused extends Error {}
 
-// The service asks for a token, or for another one.
-export class TokenWanted extends Error {}
+// The service asks for a token; or for another one, if one was `sent`.
+export class TokenWanted extends Error {
+  constructor(sent) {
+    super();
+    this.sent = sent;
+  }
+}
 
 // The service is there, and has too much to do: it is to be asked again in `retryMs`.
 export class Busy extends Error {
@@ -26,6 +31,7 @@ export class Busy extends Error {
 // Kept for as long as the tab is open, where no other site can read it.
 export const token = {
   set: (text) => sessionStorage.setItem("token", text),
+  forget: () => sessionStorage.removeItem("token"),
   headers: () => {
     const text = sessionStorage.getItem("token");
     return text ? { Authorization: `Bearer ${text}` } : {};
@@ -34,8 +40,9 @@ export const token = {
 
 // The signal holds for the answer's body, too.
 async function ask(path, options) {
-  const response = await fetch(path, { ...options, headers: token.headers() });
-  if (response.status === 401) throw new TokenWanted();
+  const headers = token.headers();
+  const response = await fetch(path, { ...options, headers });
+  if (response.status === 401) throw new TokenWanted("Authorization" in headers);
   const retry = response.headers.has("retry-after");
   if (response.status === 429 || (response.status === 503 && retry)) throw new Busy(response);
   return response;
@@ -71,7 +78,7 @@ export function unavailable(error) {
 // `current()` gives what is to be read (a Blob) or null, `other()` the name of a model that is asked
 // as well, or nothing; `tell` is called with what came of it and waited for: {answer, other}, where
 // the other may be {model, error} and is asked again if it is only busy,
-// {refused: sentence}, {tokenWanted: true}, {blank: true}, {tooSlow: true}, or {away: true} or
+// {refused: sentence}, {tokenWanted: error}, {blank: true}, {tooSlow: true}, or {away: true} or
 // {busy: true}, when it is asked again. Of what is large it is told {sending: true} before, and
 // {} where it was stopped.
 export class Asker {
@@ -126,7 +133,7 @@ export class Asker {
       return { answer, other, retryMs: other?.error instanceof Busy ? other.error.retryMs : 0 };
     } catch (error) {
       if (question.signal.reason === CHANGED) return {};
-      if (error instanceof TokenWanted) return { tokenWanted: true };
+      if (error instanceof TokenWanted) return { tokenWanted: error };
       if (error instanceof Refused) return { refused: error.message };
       // However it ended after so long, sent again it would cost as much and come to the same.
       if (large && performance.now() - started > PATIENCE_MS) return { tooSlow: true };
