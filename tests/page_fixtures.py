@@ -13,6 +13,8 @@ from serving_fixtures import (
     Service,
 )
 
+# A camera that shows a test picture, and a user who allows it.
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 # A seven with a bar, in shares of the paper.
 SEVEN = [[(0.25, 0.25), (0.7, 0.25), (0.45, 0.8)], [(0.4, 0.5), (0.7, 0.5)]]
 
@@ -24,7 +26,7 @@ def browser() -> Iterator[Browser]:
         sentence = f"none of {', '.join(BROWSERS)} is installed; `apt-get install chromium`"
         pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=found, args=[*ARGUMENTS, *CAMERA])
         yield started
         started.close()
 

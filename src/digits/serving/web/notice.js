@@ -3,7 +3,7 @@
 
 import { $ } from "./dom.js";
 
-const wrong = { token: "", service: "", other: "", drawing: "" };
+const wrong = { token: "", service: "", other: "", drawing: "", camera: "" };
 
 export function notice(about, text) {
   wrong[about] = text;

@@ -1,6 +1,7 @@
 // The page: pen and buttons change the drawing, each change is asked about, answers are shown.
 
 import { makeBars, show, showNothing, showNothingOfOther } from "./answers.js";
+import { offerCamera } from "./camera.js";
 import { $ } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { Hand } from "./hand.js";
@@ -34,7 +35,7 @@ function repaint() {
 
 function changed() {
   repaint();
-  notice("other", "");
+  for (const about of ["other", "camera"]) notice(about, "");
   asker.ask();
 }
 
@@ -124,6 +125,7 @@ function open(blob) {
 }
 
 receiveImages(paper, open);
+offerCamera(open);
 
 // --- the start
 
