@@ -17,9 +17,8 @@ NDArrayBool = NDArray[np.bool_]
 CELLS = 200  # the small mask's longer side, at most
 FEWEST_CELLS = 40  # its shorter side: on less, a line is as thick as a stroke
 SLOPES = np.linspace(-0.09, 0.09, 19)  # 5 degrees either way
-SHORTEST = (
-    0.2  # share of the image's width that a line passes, where it leaves by the top or bottom
-)
+# Share of the image's width that a line passes where it leaves by the top or the bottom.
+SHORTEST = 0.2
 COVERED = 0.75  # share of its length on which one line at least is seen, from edge to edge
 ALSO_COVERED = 0.6  # and those parallel to it
 THICKEST = 0.045  # share of the image's side; what is thicker is a stroke or a shadow
@@ -144,9 +143,8 @@ def _along(num_rows: int, num_columns: int) -> tuple[NDArray[np.int16], NDArrayB
     """The row of each cell of a line, by slope and middle, where as many rows of paper lie around;
     which of them lie on the mask; and the first middle, above the mask for lines that cut a corner.
     """
-    shift_SC = np.rint(SLOPES[:, None] * (np.arange(num_columns) - num_columns / 2)).astype(
-        np.int16
-    )
+    columns = np.arange(num_columns) - num_columns / 2
+    shift_SC = np.rint(SLOPES[:, None] * columns).astype(np.int16)
     reach = min(int(shift_SC.max()), num_rows - 1)
     middle_R1 = np.arange(num_rows - reach, 2 * num_rows + reach, dtype=np.int16)[:, None]
     along_SRC = np.clip(shift_SC[:, None, :] + middle_R1, 0, 3 * num_rows - 1)
