@@ -228,8 +228,14 @@ def test_the_page_asks_for_the_token_that_the_service_wants(
         page.wait_for_load_state("networkidle")
         expect(page.locator("#paper")).to_be_focused()
         expect(page.locator("#notice")).to_have_text("That token is not known.")
+        # A refusal that comes after the token does not ask for it once more.
+        late: list[Route] = []
+        page.route("**/predict*", lambda route: late.append(route), times=1)
+        with page.expect_request("**/predict*"):
+            draw(page, SEVEN[1:])
         field.fill(" known ")
         page.locator("#login button").click()
+        late[0].fulfill(status=401, json={})
         expect(page.locator("#bars tr")).to_have_count(10)
         expect(page.locator("#login")).to_be_hidden()
         expect(page.locator("#notice")).to_be_hidden()

@@ -42,7 +42,11 @@ export const token = {
 async function ask(path, options) {
   const headers = token.headers();
   const response = await fetch(path, { ...options, headers });
-  if (response.status === 401) throw new TokenWanted("Authorization" in headers);
+  if (response.status === 401) {
+    // Another token was given, or this one forgotten, while the answer was on its way.
+    if (token.headers().Authorization !== headers.Authorization) return ask(path, options);
+    throw new TokenWanted("Authorization" in headers);
+  }
   const retry = response.headers.has("retry-after");
   if (response.status === 429 || (response.status === 503 && retry)) throw new Busy(response);
   return response;
