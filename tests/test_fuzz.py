@@ -2,17 +2,22 @@
 
 import io
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from digits.serving import limits
 from refused_requests import PNG, REFUSED, multipart
 from serving_fixtures import Service, drawing
+from test_png import heavy
 
 IMAGES = [PNG, drawing(file_format="JPEG"), drawing(file_format="GIF")]
 # The service is one for all examples, as it is for all users.
@@ -132,6 +137,29 @@ def test_refused_requests_leave_neither_memory_nor_files_behind(service: Service
 
     expect_nothing_stays(service, refuse, times=12)
     assert service.client.post("/predict", files={"image": PNG}).status_code == 200
+
+
+def test_text_beside_the_pixels_of_a_batch_costs_no_memory_and_holds_nobody_up(
+    service: Service,
+) -> None:
+    """A hundred PNGs of 60 kB, each with text that would be 60 MB."""
+    image = heavy()
+    files = [("images", image)] * limits.MAX_IMAGES
+    waited: list[float] = []
+    most = [0.0] * limits.WORKERS
+    before = [memory for _, memory in held(service)]
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(service.client.post, "/predict_batch", files=files)
+        while not batch.done():
+            started = time.monotonic()
+            httpx.get(f"http://127.0.0.1:{service.port}/livez", timeout=30).raise_for_status()
+            waited.append(time.monotonic() - started)
+            most = [max(pair) for pair in zip(most, [m for _, m in held(service)], strict=True)]
+            time.sleep(0.01)
+    assert len(batch.result().json()["predictions"]) == limits.MAX_IMAGES
+    assert max(waited) < 1
+    grown = [after - earlier for after, earlier in zip(most, before, strict=True)]
+    assert max(grown) < 300  # MiB
 
 
 def test_answered_requests_leave_neither_memory_nor_files_behind(service: Service) -> None:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from digits.reading.normalize import MAX_PIXELS, open_header
 from digits.serving import limits
-from digits.serving.uploads import Refused, pixels_within_limit, receive_images
+from digits.serving.uploads import Refused, expect_pixels_within_limit, receive_images
 from refused_requests import PNG, REFUSED, multipart
 from serving_fixtures import Service, drawing
 
@@ -76,10 +76,10 @@ def test_one_image_is_never_refused_for_the_pixels_of_the_request(service: Servi
 def test_pixels_are_summed_over_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [open_header(PNG), open_header(drawing(file_format="JPEG"))]
     monkeypatch.setattr(limits, "MAX_REQUEST_PIXELS", 2 * 90 * 120)
-    pixels_within_limit(images)
+    expect_pixels_within_limit(images)
     monkeypatch.setattr(limits, "MAX_REQUEST_PIXELS", 2 * 90 * 120 - 1)
     with pytest.raises(Refused) as refused:
-        pixels_within_limit(images)
+        expect_pixels_within_limit(images)
     assert refused.value.status == 413
 
 

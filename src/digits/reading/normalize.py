@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from .ink import Box, Ink, find_ink
 from .planes import WORK_SIDE, NDArrayF32, plane
+from .png import pixels_alone
 
 NDArrayU8 = NDArray[np.uint8]
 
@@ -61,7 +62,7 @@ def open_header(data: bytes) -> Image.Image:
     if not data:
         raise UnreadableImage("the image is empty (0 bytes); send a file with an image in it")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(pixels_alone(data)), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(_too_large("far too many")) from None
     except Exception:  # on hostile bytes Pillow's parsers raise a dozen kinds

@@ -31,7 +31,13 @@ from .metrics import PATH as METRICS_PATH
 from .metrics import Metrics, Timed, exposition, metrics
 from .models import Model
 from .openapi import DOCS_PAGE, describe
-from .uploads import Refused, pixels_within_limit, receive_frames, receive_images
+from .uploads import (
+    Refused,
+    expect_pixels_within_limit,
+    num_pixels,
+    receive_frames,
+    receive_images,
+)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -165,20 +171,31 @@ async def _answers(
     request: Request, model: Model, images: Sequence[bytes], *, with_frames: bool = False
 ) -> list[dict[str, Any]]:
     state = request.app.state
-    opened = _each(open_header, images, num=len(images))
-    read = partial(_read, model, opened, state.metrics, with_frames=with_frames)
-    few = len(opened) <= limits.FRAMES_IN_PLACE
-    if pixels_within_limit(opened) <= limits.PIXELS_IN_PLACE and few:
-        answers = read()
+    read = partial(_read, model, state.metrics, with_frames=with_frames)
+    few = len(images) <= limits.FRAMES_IN_PLACE
+    opened = _opened(images) if few and sum(map(len, images)) <= limits.BYTES_IN_PLACE else None
+    if opened and num_pixels(opened) <= limits.PIXELS_IN_PLACE:
+        answers = read(opened)
     else:  # a photo takes tens of milliseconds to decode, and so do many small images
-        answers = await anyio.to_thread.run_sync(read, limiter=state.decoding)
+
+        def in_a_thread() -> list[dict[str, Any]]:
+            return read(opened or _opened(images))
+
+        answers = await anyio.to_thread.run_sync(in_a_thread, limiter=state.decoding)
     if model is state.model:  # what is asked of another model is a comparison, and counted nowhere
         state.metrics.answered(answers)
     return answers
 
 
+def _opened(images: Sequence[bytes]) -> list[Image.Image]:
+    """The headers of all images; Refused for what is none, or for too many pixels together."""
+    opened = _each(open_header, images, num=len(images))
+    expect_pixels_within_limit(opened)
+    return opened
+
+
 def _read(
-    model: Model, opened: list[Image.Image], metrics: Metrics, *, with_frames: bool
+    model: Model, metrics: Metrics, opened: list[Image.Image], *, with_frames: bool
 ) -> list[dict[str, Any]]:
     predictor = model.predictor
     with metrics.normalize_s.time():

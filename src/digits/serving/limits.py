@@ -9,8 +9,10 @@ MAX_FIELDS = 16  # of a multipart body that are not files: ignored, but not with
 MAX_FRAMES = 4096  # in one request of normalised frames: a second's work
 # So many frames, or images, are read at once: handing them to a thread would take as long.
 FRAMES_IN_PLACE = 8
-# If they have no more pixels than this together: some milliseconds.
+# If they have no more pixels than this together, and their files no more bytes: some milliseconds.
+# A header too may take long: a note of 100 kB beside a photo is 8,000 entries to look at.
 PIXELS_IN_PLACE = 200_000
+BYTES_IN_PLACE = 100_000
 RECEIVE_S = 20.0  # a body must have arrived whole by then
 ANSWER_S = 60.0  # from the first header to the answer; BentoML enforces it
 

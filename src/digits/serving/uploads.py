@@ -80,16 +80,19 @@ async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
     return np.frombuffer(body, np.uint8).reshape(-1, size, size)
 
 
-def pixels_within_limit(images: Iterable[Image.Image]) -> int:
-    """The pixels of all images together by their headers; Refused (413) if too many."""
-    pixels = sum(image.width * image.height for image in images)
-    if pixels > limits.MAX_REQUEST_PIXELS:
+def num_pixels(images: Iterable[Image.Image]) -> int:
+    """The pixels of all images together, by their headers."""
+    return sum(image.width * image.height for image in images)
+
+
+def expect_pixels_within_limit(images: Iterable[Image.Image]) -> None:
+    """Refused (413) where the images have too many pixels together."""
+    if num_pixels(images) > limits.MAX_REQUEST_PIXELS:
         raise Refused(
             413,
             f"the images have more than {limits.MAX_REQUEST_PIXELS:,} pixels together; "
             "send smaller or fewer images",
         )
-    return pixels
 
 
 async def _files(form: FormData, *, field: str, most: int) -> list[bytes]:
