@@ -3,6 +3,8 @@
 Shapes: H/W pixels, C colour channels, N pixels picked out of an image.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -10,6 +12,7 @@ from PIL import Image
 NDArrayF32 = NDArray[np.float32]
 
 WORK_SIDE = 320  # px; larger images are reduced to 1-2 times this: 20 px of digit need no more
+STRIP_PIXELS = 2**19  # of 16 or 32 bits that are brought to eight at once
 ONE_COLOUR = 16  # standard deviation of a channel up to which strokes are of one colour
 
 
@@ -54,23 +57,53 @@ def quantile(values: NDArrayF32, share: float) -> float:
 
 def reduced(image: Image.Image, side: int) -> Image.Image:
     """A whole fraction of the image's size, its longest side in 1..2 times `side`, or smaller."""
-    factor = max(image.size) // side
+    return _by(image, _factor(image, side))
+
+
+def _factor(image: Image.Image, side: int) -> int:
+    return max(1, max(image.size) // side)
+
+
+def _by(image: Image.Image, factor: int) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
 def _deep(image: Image.Image, side: int) -> NDArrayF32:
     """16-bit, 32-bit and float pixels, by the range they must be meant in."""
-    values_HW = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    lowest, highest = float(values_HW.min()), float(values_HW.max())
+    factor = _factor(image, side)
+    ends = [(float(strip.min()), float(strip.max())) for strip in _strips(image, factor)]
+    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
     tops = [65535.0] if image.mode.startswith("I;16") else [1.0, 255.0, 65535.0]
     fitting = [top for top in tops if lowest >= 0 and highest <= top]
     if fitting:
         lowest, highest = 0.0, fitting[0]
     elif lowest == highest:
-        return np.asarray(reduced(Image.new("F", image.size), side))
-    # Halved first: the distance of the two ends of float64 is no float64.
-    levels_HW = (values_HW / 2 - lowest / 2) / (highest / 2 - lowest / 2) * 255
-    return np.asarray(reduced(Image.fromarray(levels_HW.astype(np.float32)), side))
+        return np.asarray(_by(Image.new("F", image.size), factor))
+    small = []
+    for strip in _strips(image, factor):
+        # Halved first: the distance of the two ends of float64 is no float64.
+        levels = (strip / 2 - lowest / 2) / (highest / 2 - lowest / 2) * 255
+        small.append(np.asarray(_by(Image.fromarray(levels.astype(np.float32)), factor)))
+    return np.concatenate(small, axis=_long_axis(image))
+
+
+def _strips(image: Image.Image, factor: int) -> Iterator[NDArray[np.float64]]:
+    """An image's numbers, so many at a time that those of a large one fit in little memory.
+
+    Across its long side, where each but the last can be reduced by the factor by itself.
+    """
+    axis = _long_axis(image)
+    long, short = max(image.size), min(image.size)
+    step = factor * max(1, STRIP_PIXELS // (factor * short))
+    for start in range(0, long, step):
+        end = min(start + step, long)
+        strip = image.crop((start, 0, end, short) if axis else (0, start, short, end))
+        yield np.nan_to_num(np.asarray(strip, dtype=np.float64), posinf=0.0, neginf=0.0)
+
+
+def _long_axis(image: Image.Image) -> int:
+    """Of an array of the image's pixels."""
+    return 1 if image.width > image.height else 0
 
 
 def _colour(rgb: Image.Image) -> NDArrayF32:
