@@ -180,7 +180,7 @@ class Service:
     process: subprocess.Popen[str]
     port: int
     log: Path
-    start_s: float  # from the command to the first answer of /readyz
+    start_s: float  # from the command until it was ready
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -193,7 +193,12 @@ class Service:
 
 @contextmanager
 def serve(
-    python: Path, *arguments: str, cwd: Path, home: Path, port: int | None = None
+    python: Path,
+    *arguments: str,
+    cwd: Path,
+    home: Path,
+    port: int | None = None,
+    until: str = "/readyz",
 ) -> Iterator[Service]:
     """`bentoml serve ARGUMENTS` in its own process; it must stop when asked, uncomplaining."""
     port = port or free_port()
@@ -215,7 +220,7 @@ def serve(
             if process.poll() is not None or time.monotonic() - start > 60:
                 pytest.fail(f"the service did not start:\n{log.read_text()}")
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz").is_success:
+                if httpx.get(f"http://127.0.0.1:{port}{until}").is_success:
                     break
             except httpx.TransportError:
                 time.sleep(0.05)

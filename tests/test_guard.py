@@ -1,16 +1,18 @@
-"""What is beyond the number of requests that a worker holds, and what would keep others waiting."""
+"""What a worker does not hold, what would keep others waiting, and what takes too long."""
 
 import asyncio
+import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import httpx
 import pytest
 
 from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
+from digits.serving.access import HEADERS
 from digits.serving.app import build_app, open_model
 from digits.serving.models import Model
 from serving_fixtures import drawing, write_bundle
@@ -59,18 +61,18 @@ def test_too_many_requests_at_once_are_told_to_come_back_and_then_answered(
 def test_many_small_images_are_read_while_others_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num: int, threads: int
 ) -> None:
-    handed: list[Any] = []
-    run_sync = anyio.to_thread.run_sync
-
-    async def counted(function: Any, *given: Any, **named: Any) -> Any:
-        handed.append(function)
-        return await run_sync(function, *given, **named)
-
-    monkeypatch.setattr(anyio.to_thread, "run_sync", counted)
     write_bundle(tmp_path, seed=0)
     app = build_app()
     lineage = {"tag": "digits:0", **dict.fromkeys(IDENTITY), "name": "tiny"}
     open_model(app, Model(Predictor.open(tmp_path), lineage))
+    handed: list[Any] = []
+    submit = app.state.threads.submit
+
+    def counted(function: Any, *given: Any) -> Any:
+        handed.append(function)
+        return submit(function, *given)
+
+    monkeypatch.setattr(app.state.threads, "submit", counted)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -79,3 +81,79 @@ def test_many_small_images_are_read_while_others_are_answered(
 
     assert len(asyncio.run(ask()).json()["predictions"]) == num
     assert len(handed) == threads
+
+
+def classify_scope(app: Any) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/classify",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/octet-stream")],
+        "app": app,
+    }
+
+
+def test_who_waits_too_long_is_told_so_though_a_thread_is_still_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ANSWER_S", 0.1)
+    write_bundle(tmp_path, seed=0)
+    predictor = Predictor.open(tmp_path)
+    go_on, read_whole = threading.Event(), threading.Event()
+    read = predictor.probabilities
+
+    def slow(frames_BHW: Any) -> Any:
+        assert go_on.wait(30)
+        probabilities_BK = read(frames_BHW)
+        read_whole.set()
+        return probabilities_BK
+
+    monkeypatch.setattr(predictor, "probabilities", slow)
+    app = build_app()
+    open_model(app, Model(predictor, {"tag": "digits:0", **dict.fromkeys(IDENTITY)}))
+    body = bytes(784 * (limits.FRAMES_IN_PLACE + 1))
+
+    async def ask() -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app(classify_scope(app), receive, send)
+        return sent
+
+    start, content = asyncio.run(ask())
+    assert not read_whole.is_set()
+    go_on.set()
+    assert read_whole.wait(30)
+    assert start["status"] == 504
+    assert json.loads(content["body"])["error"].startswith("there was no answer within 0 s")
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    assert headers.items() >= HEADERS.items()
+    assert headers["content-type"] == "application/json"
+
+
+def test_the_time_in_which_a_body_arrives_is_not_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ANSWER_S", 0.4)
+    write_bundle(tmp_path, seed=0)
+    app = build_app()
+    open_model(app, Model(Predictor.open(tmp_path), {"tag": "0", **dict.fromkeys(IDENTITY)}))
+
+    async def ask() -> httpx.Response:
+        async def slow_body() -> AsyncIterator[bytes]:
+            for _ in range(16):
+                yield bytes(49)
+                await asyncio.sleep(0.05)
+
+        transport = httpx.ASGITransport(app)
+        headers = {"Content-Type": "application/octet-stream"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://digits") as client:
+            return await client.post("/classify", content=slow_body(), headers=headers)
+
+    assert asyncio.run(ask()).status_code == 200

@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,12 @@ from starlette.requests import Request
 
 from digits.reading.normalize import MAX_PIXELS, open_header
 from digits.serving import limits
-from digits.serving.uploads import Refused, expect_pixels_within_limit, receive_images
+from digits.serving.uploads import (
+    Refused,
+    expect_pixels_within_limit,
+    receive_frames,
+    receive_images,
+)
 from refused_requests import PNG, REFUSED, multipart
 from serving_fixtures import Service, drawing
 
@@ -150,6 +156,44 @@ def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Refused) as refused:
         asyncio.run(receive_images(request, field="image", most=1))
     assert refused.value.status == 408
+
+
+def received(parts: list[int], *, pause_s: float, then_silence: bool = False) -> int:
+    """Receive a body of frames in parts of so many bytes: the number of frames."""
+    left = iter(parts)
+
+    async def receive() -> dict[str, Any]:
+        size = next(left, None)
+        if size is None and then_silence:
+            await asyncio.sleep(60)
+        await asyncio.sleep(pause_s)
+        return {"type": "http.request", "body": bytes(size or 0), "more_body": size is not None}
+
+    headers = [(b"content-type", b"application/octet-stream")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    return len(asyncio.run(receive_frames(request, size=28)))
+
+
+def test_a_body_may_arrive_as_slowly_as_a_phone_sends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits.RECEIVE_BYTES_PER_S < 50_000
+    monkeypatch.setattr(limits, "RECEIVE_S", 0.5)
+    monkeypatch.setattr(limits, "RECEIVE_BYTES_PER_S", 1_000)
+    assert received([392] * 10, pause_s=0.1) == 5  # 4 kB/s, and twice as long as RECEIVE_S
+
+
+@pytest.mark.parametrize(
+    ("parts", "then_silence"), [([10] * 200, False), ([50_000], True)], ids=["drop by drop", "half"]
+)
+def test_who_sends_hardly_anything_keeps_no_place(
+    parts: list[int], then_silence: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RECEIVE_S", 0.5)
+    monkeypatch.setattr(limits, "RECEIVE_BYTES_PER_S", 1_000)
+    started = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        received(parts, pause_s=0.1, then_silence=then_silence)
+    assert refused.value.status == 408
+    assert time.monotonic() - started < 5
 
 
 def test_good_requests_are_answered_amid_bad_ones(service: Service) -> None:

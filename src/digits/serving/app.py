@@ -4,15 +4,15 @@ Mounted routes rather than `bentoml.api` methods: every refusal is ours to word,
 are counted, and none of BentoML's serialisations (pickle is one of them) is reachable.
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -70,7 +70,8 @@ def open_model(
     app.state.samples = samples
     app.state.metrics = metrics()
     app.state.metrics.opened(selected.identity)
-    app.state.decoding = CapacityLimiter(limits.MAX_DECODING)
+    # Where a request is given up its thread goes on, and keeps its place among these until the end.
+    app.state.threads = ThreadPoolExecutor(limits.MAX_DECODING)
 
 
 def model_asked(request: Request) -> Model:
@@ -112,8 +113,8 @@ async def classify(request: Request) -> Response:
         if len(frames_BHW) <= limits.FRAMES_IN_PLACE:
             probabilities_BK = await model.together.probabilities(frames_BHW)
         else:
-            probabilities_BK = await anyio.to_thread.run_sync(
-                model.predictor.probabilities, frames_BHW, limiter=state.decoding
+            probabilities_BK = await asyncio.get_running_loop().run_in_executor(
+                state.threads, model.predictor.probabilities, frames_BHW
             )
     classes = model.predictor.classes
     digits = [classes[index] for index in probabilities_BK.argmax(axis=1).tolist()]
@@ -181,7 +182,7 @@ async def _answers(
         def in_a_thread() -> list[dict[str, Any]]:
             return read(opened or _opened(images))
 
-        answers = await anyio.to_thread.run_sync(in_a_thread, limiter=state.decoding)
+        answers = await asyncio.get_running_loop().run_in_executor(state.threads, in_a_thread)
     if model is state.model:  # what is asked of another model is a comparison, and counted nowhere
         state.metrics.answered(answers)
     return answers

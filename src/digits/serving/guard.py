@@ -1,7 +1,9 @@
-"""Refuse requests beyond what a worker should hold, before a byte of their bodies is read."""
+"""Refuse requests beyond what a worker should hold, and give up those that take too long."""
+
+import asyncio
 
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import limits
 from .metrics import PATH as METRICS_PATH
@@ -10,8 +12,9 @@ from .metrics import PATH as METRICS_PATH
 class Guard:
     """ASGI middleware: at most `limits.MAX_CONCURRENT` requests at once, 503 for others.
 
-    BentoML's probes do not pass here, and the metrics are let through: whether the service is well
-    is answered always.
+    They are refused before a byte of their bodies is read. BentoML's probes do not pass here, and
+    the metrics are let through: whether the service is well is answered always. A request that is
+    not answered within `limits.ANSWER_S` gets a 504.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -29,9 +32,31 @@ class Guard:
             return
         self._num_open += 1
         try:
-            await self._app(scope, receive, send)
+            await _in_time(self._app, scope, receive, send)
         finally:
             self._num_open -= 1
+
+
+async def _in_time(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Await the application, and answer in its place if it takes too long to begin to."""
+    now = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(limits.ANSWER_S) as limit:
+
+            async def hear() -> Message:
+                message = await receive()
+                limit.reschedule(now() + limits.ANSWER_S)
+                return message
+
+            async def answer(message: Message) -> None:
+                limit.reschedule(None)
+                await send(message)
+
+            await app(scope, hear, answer)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        await JSONResponse({"error": too_long()}, status_code=504)(scope, receive, send)
 
 
 def too_many() -> str:
@@ -39,4 +64,12 @@ def too_many() -> str:
     return (
         f"{limits.MAX_CONCURRENT} requests are being answered already; "
         f"send this one again in {limits.RETRY_AFTER_S} s"
+    )
+
+
+def too_long() -> str:
+    """What is told to who has waited in vain."""
+    return (
+        f"there was no answer within {limits.ANSWER_S:.0f} s; "
+        "send a smaller request, or this one again later"
     )

@@ -13,8 +13,12 @@ FRAMES_IN_PLACE = 8
 # A header too may take long: a note of 100 kB beside a photo is 8,000 entries to look at.
 PIXELS_IN_PLACE = 200_000
 BYTES_IN_PLACE = 100_000
-RECEIVE_S = 20.0  # a body must have arrived whole by then
-ANSWER_S = 60.0  # from the first header to the answer; BentoML enforces it
+# A body has so long to arrive, and a second more for each RECEIVE_BYTES_PER_S of it that are there,
+# but never longer than RECEIVE_S without any: a phone sends its photo at 50 kB/s, and who sends
+# nothing, or a byte now and then, keeps no place.
+RECEIVE_S = 20.0
+RECEIVE_BYTES_PER_S = 40_000
+ANSWER_S = 60.0  # from the last of the body to the begin of the answer
 
 # Each worker holds the network once (about 150 MB with Python and BentoML); more than four of
 # them is for whoever runs the machine to decide.

@@ -4,7 +4,6 @@ BentoML would count requests too, under every path that anybody ever asks for: e
 memory. Its own are off, and these know the routes there are.
 """
 
-import asyncio
 import collections
 import os
 import time
@@ -112,9 +111,6 @@ class Timed:
 
         try:
             await self._app(scope, receive, with_status)
-        except asyncio.CancelledError:
-            status = 504  # BentoML's time limit
-            raise
         finally:
             app = scope["app"]
             path = scope["path"]

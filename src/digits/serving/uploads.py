@@ -33,16 +33,16 @@ async def receive_images(request: Request, *, field: str, most: int) -> list[byt
         f"with the image in field {field!r} (curl -F {field}=@digit.png)",
     )
     _expect_declared_length(request, limits.MAX_BODY_BYTES)
-    parser = MultiPartParser(
-        request.headers,
-        _counted(request, limits.MAX_BODY_BYTES),
-        max_files=limits.MAX_IMAGES,
-        max_fields=limits.MAX_FIELDS,
-    )
-    # In memory, never in temporary files: the body is bounded as a whole.
-    parser.spool_max_size = limits.MAX_BODY_BYTES
     try:
-        async with asyncio.timeout(limits.RECEIVE_S):
+        async with asyncio.timeout(limits.RECEIVE_S) as limit:
+            parser = MultiPartParser(
+                request.headers,
+                _counted(request, limits.MAX_BODY_BYTES, limit),
+                max_files=limits.MAX_IMAGES,
+                max_fields=limits.MAX_FIELDS,
+            )
+            # In memory, never in temporary files: the body is bounded as a whole.
+            parser.spool_max_size = limits.MAX_BODY_BYTES
             form = await parser.parse()
     except MultiPartException as error:
         raise Refused(400, f"the multipart body cannot be read: {error.message}") from None
@@ -65,8 +65,8 @@ async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
     most = limits.MAX_FRAMES * frame
     _expect_declared_length(request, most)
     try:
-        async with asyncio.timeout(limits.RECEIVE_S):
-            body = b"".join([chunk async for chunk in _counted(request, most)])
+        async with asyncio.timeout(limits.RECEIVE_S) as limit:
+            body = b"".join([chunk async for chunk in _counted(request, most, limit)])
     except TimeoutError:
         raise too_slow() from None
     except ClientDisconnect:
@@ -129,12 +129,17 @@ def _expect_declared_length(request: Request, most: int) -> None:
         raise too_large(most)
 
 
-async def _counted(request: Request, most: int) -> AsyncGenerator[bytes]:
+async def _counted(request: Request, most: int, limit: asyncio.Timeout) -> AsyncGenerator[bytes]:
+    """The body as it comes, never more than `most` bytes; the limit is moved on as it does."""
     received = 0
+    now = asyncio.get_running_loop().time
+    started = now()
     async for chunk in request.stream():
         received += len(chunk)
         if received > most:
             raise too_large(most)
+        enough_until = started + received / limits.RECEIVE_BYTES_PER_S
+        limit.reschedule(min(now(), enough_until) + limits.RECEIVE_S)
         yield chunk
 
 
@@ -145,9 +150,11 @@ def too_large(most: int) -> Refused:
 
 
 def too_slow() -> Refused:
-    """For a body that is not there in time."""
+    """For a body that does not come, or hardly."""
     return Refused(
-        408, f"the request did not arrive within {limits.RECEIVE_S:.0f} s; send it again"
+        408,
+        f"for {limits.RECEIVE_S:.0f} s nothing of the request arrived, or less than "
+        f"{limits.RECEIVE_BYTES_PER_S // 1000} kB/s of it; send it again over a better connection",
     )
 
 
