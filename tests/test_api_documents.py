@@ -7,11 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serving_fixtures import Service
-from test_documents import ROOT, blocks
+from digits.reading.normalize import MAX_PIXELS
+from digits.serving import limits
+from serving_fixtures import Service, drawing
+from test_documents import ROOT, blocks, text
+from test_open_image import png_header
 
 ADDRESS = "127.0.0.1:3000"
 CURLS = [
@@ -47,6 +51,70 @@ def test_each_program_runs(service: Service, body: str, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout
+
+
+REFUSALS = dict(re.findall(r"^\| (\d+) \| (.*) \|$", text("docs/api.md"), re.M))
+# Of each status, the numbers that its line names.
+LIMITS = {
+    "400": [limits.MAX_IMAGES],
+    "408": [int(limits.RECEIVE_S), limits.RECEIVE_BYTES_PER_S // 1000],
+    "413": [
+        limits.MAX_BODY_BYTES // 2**20,
+        limits.MAX_FRAMES,
+        limits.MAX_REQUEST_PIXELS // 10**6,
+    ],
+    "422": [MAX_PIXELS // 10**6],
+    "503": [limits.MAX_CONCURRENT],
+    "504": [int(limits.ANSWER_S)],
+}
+
+
+def test_the_refusals_documented_are_those_that_the_service_describes(service: Service) -> None:
+    described = {
+        status
+        for operations in service.client.get("/docs.json").json()["paths"].values()
+        for operation in operations.values()
+        for status in operation["responses"]
+    }
+    # No operation is described for a method that its route does not take.
+    assert REFUSALS.keys() - {"405"} == described - {"200"}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_documented_refusal_names_the_limits_that_there_are(status: str) -> None:
+    numbers = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", REFUSALS[status])]
+    assert numbers == LIMITS.get(status, [])
+
+
+def one_image_too_many() -> dict[str, Any]:
+    return {"files": [("images", drawing())] * (limits.MAX_IMAGES + 1)}
+
+
+OCTETS = {"headers": {"Content-Type": "application/octet-stream"}}
+# Tokens, slowness and crowds need a service of their own: test_access, test_refusals, test_guard.
+PROVOKED: list[tuple[str, str, str, Any]] = [
+    ("400", "POST", "/predict", lambda: {"files": {"file": drawing()}}),
+    ("400", "POST", "/predict_batch", one_image_too_many),
+    ("400", "POST", "/classify", lambda: {"content": bytes(785), **OCTETS}),
+    ("404", "GET", "/nothing", dict),
+    ("404", "POST", "/predict?model=nobody", lambda: {"files": {"image": drawing()}}),
+    ("405", "GET", "/predict", dict),
+    ("413", "POST", "/predict", lambda: {"files": {"image": bytes(limits.MAX_BODY_BYTES)}}),
+    ("413", "POST", "/classify", lambda: {"content": bytes(784 * 4097), **OCTETS}),
+    ("415", "POST", "/predict", lambda: {"json": {}}),
+    ("422", "POST", "/predict", lambda: {"files": {"image": b"hello"}}),
+    ("422", "POST", "/predict", lambda: {"files": {"image": png_header(7_100, 7_100)}}),
+]
+
+
+@pytest.mark.parametrize(("status", "method", "path", "request_of"), PROVOKED)
+def test_the_service_refuses_as_it_is_documented(
+    service: Service, status: str, method: str, path: str, request_of: Any
+) -> None:
+    assert status in REFUSALS
+    response = service.client.request(method, path, **request_of())
+    assert response.status_code == int(status)
+    assert response.json().keys() == {"error"}
 
 
 def test_the_dashboard_asks_for_metrics_that_the_service_has(service: Service) -> None:

@@ -108,6 +108,9 @@ def test_every_answer_in_json_has_an_example_of_its_own_shape(service: Service) 
         assert refused.json() == example("post", "/predict", status)
     refused = client.post("/predict?model=nobody", files={"image": drawing()})
     assert refused.json() == example("post", "/predict", 404)
+    for path in ("/predict", "/predict_batch", "/classify", "/model", "/samples"):
+        (responses,) = (one["responses"] for one in document["paths"][path].values())
+        assert {"401", "503", "504"} <= responses.keys(), path
     large = client.post("/predict", files={"image": bytes(limits.MAX_BODY_BYTES)})
     assert large.json() == example("post", "/predict", 413)
 

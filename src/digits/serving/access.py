@@ -79,6 +79,11 @@ class Access:
 
 
 async def _refusal(scope: Scope, receive: Receive, send: Send) -> None:
-    sentence = "this service asks for a token: send the header 'Authorization: Bearer TOKEN'"
     headers = {"WWW-Authenticate": "Bearer"}
-    await JSONResponse({"error": sentence}, status_code=401, headers=headers)(scope, receive, send)
+    refused = JSONResponse({"error": no_token()}, status_code=401, headers=headers)
+    await refused(scope, receive, send)
+
+
+def no_token() -> str:
+    """What is told to who brings none."""
+    return "this service asks for a token: send the header 'Authorization: Bearer TOKEN'"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import limits
-from .guard import too_many
+from .access import no_token
+from .guard import too_long, too_many
 from .uploads import too_large, too_slow
 
 SHOWN = 7  # the class that the examples read, where there are so many
@@ -17,6 +18,7 @@ def errors(models: Sequence[str]) -> dict[str, str]:
     return {
         "400": "the image belongs in the multipart field 'image'; fields received: 'file'"
         " (a body cut short loses its last field)",
+        "401": no_token(),
         "404": f"there is no model 'nobody'; there is {', '.join(models)}",
         "408": too_slow().sentence,
         "413": too_large(limits.MAX_BODY_BYTES).sentence,
@@ -25,6 +27,7 @@ def errors(models: Sequence[str]) -> dict[str, str]:
         "422": "the 5 bytes are not an image that can be read; "
         "send a PNG, JPEG, WebP, BMP, GIF or TIFF file",
         "503": too_many(),
+        "504": too_long(),
     }
 
 

@@ -42,7 +42,7 @@ def describe(
                     "operationId": "predict",
                     "parameters": [which, _FRAME_PARAMETER],
                     "requestBody": _multipart("image", _FILE),
-                    "responses": {**_answer("Prediction"), **_refusals()},
+                    "responses": {**_answer("Prediction"), **_refusals(*_REFUSED)},
                 }
             },
             "/predict_batch": {
@@ -59,7 +59,7 @@ def describe(
                             "maxItems": limits.MAX_IMAGES,
                         },
                     ),
-                    "responses": {**_answer("Predictions"), **_refusals()},
+                    "responses": {**_answer("Predictions"), **_refusals(*_REFUSED)},
                 }
             },
             "/classify": {
@@ -79,7 +79,7 @@ def describe(
                                 _OCTETS: {"schema": {**_FRAMES, "description": _OF_ANSWERS}},
                             },
                         },
-                        **_refusals("400", "404", "408", "413", "415", "503"),
+                        **_refusals("400", "404", "408", "413", "415"),
                     },
                 }
             },
@@ -95,7 +95,7 @@ def describe(
                 "get": {
                     "summary": "Test images to try, read right and read wrong",
                     "operationId": "samples",
-                    "responses": _answer("Samples"),
+                    "responses": {**_answer("Samples"), **_refusals()},
                 }
             },
             **{
@@ -202,11 +202,7 @@ def _answer_properties(classes: Sequence[int | str]) -> dict[str, Any]:
             "description": f"of {', '.join(map(str, classes))}, in this order",
         },
         "accepted": {"type": "boolean", "description": "whether `digit` should be believed"},
-        "reason": {
-            "type": "string",
-            "nullable": True,
-            "enum": [None, *get_args(Reason)],
-        },
+        "reason": {"type": "string", "nullable": True, "enum": [None, *get_args(Reason)]},
     }
 
 
@@ -252,9 +248,7 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
                 },
             }
         ),
-        "Samples": _object(
-            {"samples": {"type": "array", "items": _reference("Sample")}},
-        ),
+        "Samples": _object({"samples": {"type": "array", "items": _reference("Sample")}}),
         "Sample": _object(
             {
                 "label": answer["digit"],
@@ -285,16 +279,19 @@ def _answer(schema: str) -> dict[str, Any]:
 
 
 _REFUSED = {
-    "400": "No image in the expected field",
+    "400": "No image in the expected field, or too many of them",
+    "401": "The service was started with tokens, and none of them was sent",
     "404": "There is no model of that name",
-    "408": "The body did not arrive in time",
+    "408": "The body did not arrive, or too slowly",
     "413": "The body or its images together are too large",
     "415": "The body is of another type",
     "422": "A file is not an image that can be read",
     "503": "Too many requests at once; Retry-After says when to come back",
+    "504": "The answer took too long",
 }
 
 
 def _refusals(*statuses: str) -> dict[str, Any]:
-    """Those of these statuses, or all."""
-    return {each: _json_response(_REFUSED[each], "Error") for each in statuses or _REFUSED}
+    """Those of these statuses, and of those that every route has."""
+    every = sorted({*statuses, "401", "503", "504"})
+    return {status: _json_response(_REFUSED[status], "Error") for status in every}
