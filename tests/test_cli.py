@@ -1,6 +1,7 @@
 """`digits predict` and `digits summary`, as typed."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,23 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_answered(project
     assert "no image is in this folder" in complaints[0]
     assert "No such file" in complaints[1]
     assert "send a PNG, JPEG" in complaints[2]
+
+
+def test_a_file_whose_name_is_not_utf_8_is_read_like_any_other(project: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (project / name).write_bytes(drawing())
+    result = digits("predict", name, os.fsdecode(b"gone\xe9.png"), "one.png")
+    assert result.exit_code == 1
+    first, second = (line.split() for line in result.stdout.splitlines())
+    assert (first[0], second[0]) == ("caf\N{REPLACEMENT CHARACTER}.png", "one.png")
+    assert first[1:] == second[1:]
+    assert result.stderr == "gone\N{REPLACEMENT CHARACTER}.png: No such file or directory\n"
+    for nothing in (b"no*\xe9.png", b"http://caf\xe9.png"):
+        assert digits("predict", os.fsdecode(nothing), "one.png").exit_code == 1
+    answer = json.loads(digits("predict", "--json", name).stdout)
+    assert answer["file"] == name  # a program gets the name by which the file can be opened
+    result = digits("predict", "--model", os.fsdecode(b"gone\xe9"), "one.png")
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
 
 
 def test_a_folder_and_a_pattern_stand_for_their_images(project: Path) -> None:

@@ -73,13 +73,13 @@ def predict(
             err=True,
         )
     found, complaints = inputs.expand(files)
-    width = max((len(str(file)) for file in found), default=0)
+    width = max((len(click.format_filename(file)) for file in found), default=0)
     for file in inputs.progress(found):
         try:
             frames = normalize_row(open_image(inputs.read(file)), size=predictor.image_size)
         except (OSError, UnreadableImage) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            complaints.append(f"{file}: {reason}")
+            complaints.append(f"{click.format_filename(file)}: {reason}")
             continue
         (answer,) = reader.answer(predictor, [frames])
         if as_json:
@@ -115,7 +115,7 @@ def _no_bundle(model: Path) -> str:
     known = [str(path.parent) for where in BUNDLES for path in Path().glob(f"{where}/model.json")]
     near = difflib.get_close_matches(str(model), known, n=2, cutoff=0.5) or known
     there = f"; there is {' or '.join(near)}" if near else "; `make repro` makes one"
-    return f"{model} is no bundle, it has no model.json{there}"
+    return f"{click.format_filename(model)} is no bundle, it has no model.json{there}"
 
 
 def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
@@ -123,7 +123,8 @@ def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
     doubt += "".join(f" {part['digit']}{'' if part['accepted'] else '?'}" for part in answer["row"])
     # Rounded to a certainty that no model has.
     sure = ">99.9%" if answer["confidence"] >= 0.9995 else f"{answer['confidence']:6.1%}"
-    return f"{file!s:{width}}  {answer['digit']}  {sure}{doubt}"
+    # A name that is not UTF-8 cannot be printed as it is.
+    return f"{click.format_filename(file):{width}}  {answer['digit']}  {sure}{doubt}"
 
 
 @main.command(short_help="Say which model was selected and how good it is.")

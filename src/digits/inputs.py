@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -31,21 +32,21 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[str]]:
     files: list[Path] = []
     complaints: list[str] = []
     for name in names:
-        path = Path(name)
+        path, shown = Path(name), click.format_filename(name)
         if name.partition("://")[0].lower() in ("http", "https", "ftp"):
-            complaints.append(f"{name}: an address; download the image first, nothing is fetched")
+            complaints.append(f"{shown}: an address; download the image first, nothing is fetched")
         elif name == "-":
             files.append(STDIN)
         elif path.is_dir():
             images = sorted(file for file in path.rglob("*") if _is_image(file))
             if not images:
-                complaints.append(f"{name}: no image is in this folder or below it")
+                complaints.append(f"{shown}: no image is in this folder or below it")
             files += images
         elif glob.has_magic(name) and not path.exists():
             # pathlib takes no absolute pattern.
             matches = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
             if not matches:
-                complaints.append(f"{name}: no file matches")
+                complaints.append(f"{shown}: no file matches")
             files += matches
         else:
             files.append(path)
