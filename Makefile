@@ -54,7 +54,7 @@ release: $(READY) ## keep the packaged model in git, for clones that have made n
 	  cp model.onnx model.json lineage.json samples.json details.json ../released/
 
 wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=mine
-	@python bench/wild.py $(FOLDER)
+	@python bench/wild.py $(if $(FOLDER),"$(FOLDER)")
 
 test: $(READY) ## run the tests, but for those of test-cluster
 	@pytest $(SIDE_BY_SIDE) -m "not cluster"

@@ -4,9 +4,11 @@
 
 FOLDER holds `labels.csv` (columns `file` and `label`; -1 for what is no single digit), or folders
 that each do. Every image goes through HTTP to the service at the address, or to one that is
-started for this and serves the packaged model. An answer counts as it is, accepted or not; of the
-non-digits it is counted how many are accepted. Writes a sheet of the mistakes, each as the model
-saw it, and the figures: to bench/wild.json without a FOLDER, else to outputs/wild.json.
+started for this and serves the packaged model; where DIGITS_TOKENS is set, its first token is sent.
+An answer counts as it is, accepted or not; of the non-digits it is counted how many are accepted. A
+file that is not there is named, the others are read all the same, and the exit status is 1. Writes
+a sheet of the mistakes, each as the model saw it, and the figures: to bench/wild.json without a
+FOLDER, else to outputs/wild.json.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from digits.files import replacing, write_json
 from digits.labelled import read_sets
 from digits.reporting import figures
 from digits.scores import wilson_interval
+from digits.serving.access import read_tokens
 from machine import heading
 
 FOLDER = Path("../shared/wild")
@@ -148,19 +151,27 @@ def main(given: list[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     try:
         sets = read_sets(arguments.folder)
+        tokens = read_tokens()
+        headers = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
         address = contextlib.nullcontext(arguments.url) if arguments.url else served()
-        with address as url, httpx.Client(base_url=url, timeout=60) as client:
+        with address as url, httpx.Client(base_url=url, timeout=60, headers=headers) as client:
             model = client.get("/model").raise_for_status().json()
-            results, mistakes = {}, []
+            results, mistakes, unread = {}, [], []
+
+            def read(row: tuple[Path, int]) -> tuple[Path, int, dict[str, Any]] | None:
+                try:
+                    return (*row, ask(client, row[0]))
+                except OSError as error:
+                    unread.append(f"{row[0]}: {error.strerror}")
+                    return None
+
             for name, rows in sets.items():
                 with ThreadPoolExecutor(CLIENTS) as pool:
-                    answers = list(pool.map(lambda row: ask(client, row[0]), rows))
-                results[name] = score([label for _, label in rows], answers)
-                mistakes += [
-                    (path, label, answer)
-                    for (path, label), answer in zip(rows, answers, strict=True)
-                    if label >= 0 and answer["digit"] != label
-                ]
+                    found = [row for row in pool.map(read, rows) if row is not None]
+                results[name] = score(
+                    [label for _, label, _ in found], [answer for _, _, answer in found]
+                )
+                mistakes += [row for row in found if row[1] >= 0 and row[2]["digit"] != row[1]]
     except (ValueError, OSError, httpx.HTTPError) as error:
         raise SystemExit(f"wild: {error}") from None
     out = OUT if arguments.folder == FOLDER else ELSEWHERE
@@ -174,6 +185,8 @@ def main(given: list[str] | None = None) -> None:
     draw(mistakes, arguments.sheet)
     print(table(results))
     print(f"the mistakes: {arguments.sheet}; the figures: {out}")
+    if unread:
+        raise SystemExit("\n".join(f"wild: not read: {line}" for line in sorted(unread)))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import wild
-from serving_fixtures import Packaged, Service, drawing
+from serving_fixtures import ROOT, Packaged, Service, drawing
 
 
 def answer(digit: int, *, accepted: bool = True) -> dict[str, object]:
@@ -76,7 +78,7 @@ def test_a_folder_without_labels_is_said_in_one_sentence(
         wild.main([str(tmp_path), "--url", "http://127.0.0.1:9"])
 
 
-def test_a_service_is_started_when_none_is_named(
+def test_a_service_is_started_where_none_is_named_and_a_file_that_is_gone_is_named(
     packaged: Packaged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(packaged.project)
@@ -84,9 +86,21 @@ def test_a_service_is_started_when_none_is_named(
     folder = packaged.project / "mine"
     folder.mkdir()
     (folder / "one.png").write_bytes(drawing())
-    (folder / "labels.csv").write_text("file,label\none.png,1\n")
+    (folder / "labels.csv").write_text("file,label\ngone.png,1\none.png,1\n")
     monkeypatch.setitem(os.environ, "BENTOML_HOME", str(packaged.home))
-    wild.main([str(folder)])
+    monkeypatch.setenv("DIGITS_TOKENS", "first,second")
+    with pytest.raises(SystemExit, match=rf"not read: {folder}/gone.png: No such file") as ended:
+        wild.main([str(folder)])
+    assert ended.value.code not in (None, 0)
     content = json.loads(Path("outputs/wild.json").read_text())
     assert content["sets"]["mine"]["num_digits"] == 1
     assert not Path("bench/wild.json").exists()  # the committed figures are of their own folder
+
+
+def test_a_folder_with_a_space_in_its_name_is_one_folder() -> None:
+    # A surrounding make would lend its flags.
+    environ = {key: os.environ[key] for key in os.environ if not key.startswith(("MAKE", "MFLAGS"))}
+    for given, passed in ((["FOLDER=my digits"], ["my digits"]), ([], [])):
+        command = ["make", "--dry-run", "wild", *given]
+        said = subprocess.check_output(command, cwd=ROOT, env=environ, text=True)
+        assert shlex.split(said.splitlines()[-1]) == ["python", "bench/wild.py", *passed]

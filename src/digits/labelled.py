@@ -16,9 +16,10 @@ def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
     """Each set's images and labels, by its folder's name; ValueError when there are none."""
     sets = {}
     for table in tables(folder):
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
         try:
+            # Excel begins its UTF-8 with a mark, which is no part of the first column's name.
+            with table.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
             sets[table.parent.name] = [
                 (table.parent / row["file"], int(row["label"])) for row in rows
             ]

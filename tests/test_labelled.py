@@ -1,0 +1,20 @@
+"""Labelled images from outside: what a spreadsheet saves is read."""
+
+from pathlib import Path
+
+import pytest
+
+from digits.labelled import read_sets
+
+
+def test_a_table_saved_by_excel_is_read(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbffile,label\r\na.png,7\r\nb.png,-1\r\n")
+    assert read_sets(tmp_path) == {
+        tmp_path.name: [(tmp_path / "a.png", 7), (tmp_path / "b.png", -1)]
+    }
+
+
+def test_a_table_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"file,label\ncaf\xe9.png,7\n")
+    with pytest.raises(ValueError, match=r"labels\.csv needs the columns .*'utf-8' codec"):
+        read_sets(tmp_path)
