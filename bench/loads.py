@@ -51,11 +51,30 @@ def _digit(side: int) -> Image.Image:
     return canvas.resize((560, 560)).resize((side, side), Image.Resampling.BOX)
 
 
-def _photo() -> Image.Image:
-    """12 megapixels of uneven, grainy paper with a digit on it."""
+def _small_digit() -> Image.Image:
+    """A digit in a corner of the canvas, for which the finer plane is needed."""
+    canvas = Image.new("L", (280, 280), 255)
+    canvas.paste(_digit(70), (10, 190))
+    return canvas
+
+
+def _row() -> Image.Image:
+    """Three digits side by side on the canvas, each of which gets a frame."""
+    canvas = Image.new("L", (280, 280), 255)
+    for x in (0, 90, 180):
+        canvas.paste(_digit(100), (x, 90))
+    return canvas
+
+
+def _photo(*, ruled: bool = False, shadow: bool = False) -> Image.Image:
+    """12 megapixels of uneven, grainy paper with a digit on it; lines or a hard shadow too."""
     rng = np.random.default_rng(0)
     width, height = 4000, 3000
     light_HW = np.linspace(150, 230, width)[None, :] + np.linspace(-20, 20, height)[:, None]
+    if ruled:
+        light_HW[np.arange(height) % 240 < 12] *= 0.75
+    if shadow:
+        light_HW[:, : width // 3] *= 0.55
     light_HW = light_HW + rng.normal(0, 6, (height, width))
     ink = _digit(280).resize((1800, 1800)).point(lambda level: 255 - level)
     paper = Image.fromarray(light_HW.clip(0, 255).astype(np.uint8))
@@ -70,11 +89,18 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
 
 
 def reading_ms(repeats: int = 50) -> dict[str, float]:
-    """Median of decoding and normalising an image on one core, in milliseconds."""
+    """Median of decoding and normalising an image on one core, in milliseconds.
+
+    A name begins with the kind, `280x280 PNG` or `12-megapixel JPEG`, and ends with what is on it.
+    """
     images = {
         "28x28 PNG": _encoded(_digit(28), "PNG"),
         "280x280 PNG": _encoded(_digit(280), "PNG"),
+        "280x280 PNG of a small digit": _encoded(_small_digit(), "PNG"),
+        "280x280 PNG of a row of digits": _encoded(_row(), "PNG"),
         "12-megapixel JPEG": _encoded(_photo(), "JPEG"),
+        "12-megapixel JPEG of ruled paper": _encoded(_photo(ruled=True), "JPEG"),
+        "12-megapixel JPEG with a shadow": _encoded(_photo(shadow=True), "JPEG"),
     }
     taken = {}
     for name, data in images.items():

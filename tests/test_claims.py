@@ -86,8 +86,9 @@ def test_the_service_is_as_fast_as_it_promises() -> None:
     for load in ("a 28x28 PNG", "a 280x280 PNG"):
         assert served("ours", load, "requests_per_s") >= 1_000
     assert alone["services"]["ours"]["start_s"] <= 5
-    assert alone["decode_and_normalize_ms"]["280x280 PNG"] <= 2
-    assert alone["decode_and_normalize_ms"]["12-megapixel JPEG"] <= 80
+    taken_ms = alone["decode_and_normalize_ms"]
+    assert taken_ms["280x280 PNG"] <= 2  # a large digit; a small one and a row take longer
+    assert max(taken_ms[name] for name in taken_ms if name.startswith("12-megapixel JPEG")) <= 80
 
 
 @pytest.mark.parametrize(

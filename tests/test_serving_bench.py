@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import loads
 import serving
+from digits.reading.normalize import normalize_row
 from serving_fixtures import Packaged, Service
 
 # MLflow would know more of a type than ONNX Runtime's function says.
@@ -24,6 +26,18 @@ def test_waiting_times_are_read_in_their_units() -> None:
     assert serving._milliseconds(SAID, 50) == 0.85
     assert serving._milliseconds(SAID, 75) == 1.2
     assert serving._milliseconds(SAID, 99) == 1050
+
+
+def test_reading_is_timed_on_easy_and_on_hard_pictures() -> None:
+    taken_ms = loads.reading_ms(repeats=1)
+    assert all(milliseconds > 0 for milliseconds in taken_ms.values())
+    for kind in ("280x280 PNG", "12-megapixel JPEG"):
+        assert len([name for name in taken_ms if name.startswith(kind)]) == 3
+    row = normalize_row(loads._row())
+    assert len(row.row) == 3
+    small, large = (normalize_row(image) for image in (loads._small_digit(), loads._digit(280)))
+    assert small.side < large.side / 2
+    assert not small.row
 
 
 def test_every_load_is_answered_by_the_service(
