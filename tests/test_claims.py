@@ -128,6 +128,14 @@ def test_a_preset_reaches_its_accuracy_in_its_time(
     assert statistics.fmean(row["train_s"] for row in rows) <= most_s
 
 
+def test_what_coarser_exports_cost_is_known_of_the_model_that_is_served() -> None:
+    """By `python bench/quantization.py`: float32 is served, and another only if it passes."""
+    measured = figures("bench/quantization.json")
+    assert measured["model"]["run_id"] == figures("reports/selected.json")["run_id"]
+    assert measured["num_known"] == 60_000
+    assert measured["exports"]["float32"]["known_differing"] == 0
+
+
 def test_cnn_reads_what_it_promises_over_seeds() -> None:
     """99.70 % was asked of the test images: docs/experiments.md says what was tried."""
     rows = [row for row in figures("bench/accuracy.json")["rows"] if row["name"] == "cnn"]
