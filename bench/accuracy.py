@@ -76,7 +76,7 @@ ABLATIONS = [
     "cnn model.network.norm=batch",
     "cnn model.network.norm=none",
     "cnn training.label_smoothing=0",
-    "cnn schedule=constant optimizer.lr=0.002",
+    "cnn schedule=constant ~schedule.warmup optimizer.lr=0.002",
     "cnn optimizer=adam",
     "cnn training.batch_size=256",
     "cnn augment.patches.until=1",

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hydra.utils import instantiate
 
 import accuracy
 from digits import configuration
@@ -47,6 +49,9 @@ def test_every_ablation_is_a_training_of_its_own(monkeypatch: pytest.MonkeyPatch
     for name, *overrides in map(str.split, accuracy.ABLATIONS):
         configs.append(configuration.compose([f"model={name}", *overrides]))
         configuration.check(configs[-1])
+        instantiate(configs[-1]["augment"])
+        optimizer = instantiate(configs[-1]["optimizer"])([torch.nn.Parameter(torch.ones(1))])
+        instantiate(configs[-1]["schedule"])(optimizer, total_steps=10)
     assert len(set(map(configuration.fingerprint, configs))) == len(accuracy.ABLATIONS)
 
 
