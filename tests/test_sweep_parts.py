@@ -8,6 +8,7 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from digits.reporting import figures
 from digits.runs import sweeps, unsent
 from digits.sweeping import callback, place
 from digits.sweeping.job import Job
@@ -92,7 +93,7 @@ def summed_up(
     """The figures of a sweep at its end."""
     config = {"hydra": {"sweep": {"dir": "sweep"}, "sweeper": {}}}
     monkeypatch.setattr(callback, "_open", [place.Place(digest="", run_id=parent, worker=worker)])
-    monkeypatch.setattr(callback, "_failed", [])
+    monkeypatch.setattr(callback, "_complaints", [])
     callback.SweepRun().on_multirun_end(OmegaConf.create(config))
     metrics: dict[str, float] = store.get_run(parent).data.metrics
     return metrics
@@ -125,6 +126,37 @@ def test_a_sweep_is_not_over_while_something_of_it_cannot_be_sent(
     known = place.read(Path("sweep"))
     assert known is not None
     assert not known.finished
+
+
+def test_a_picture_that_cannot_be_drawn_costs_the_sweep_nothing_else(
+    store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: Any) -> Any:
+        raise RuntimeError("no memory\nfor a picture")
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    monkeypatch.setattr(figures, "box_plot", refuse)
+    parent = sweeps.start(name="sweep", again=None, worker="one")
+    kept_training(store, parent, 0.5)
+    assert summed_up(store, parent, monkeypatch)["best/val_accuracy_mean"] == 0.5
+    said = capsys.readouterr()
+    assert "50.00% (n = 1)" in said.out
+    assert said.err == (
+        "train: a picture of the sweep cannot be drawn: RuntimeError: no memory for a picture\n"
+    )
+    assert states(store, parent) == ["FINISHED"]
+
+
+def test_a_training_that_is_done_has_not_failed(store: Any) -> None:
+    """As where MLflow was away when it was asked whether it has the training."""
+    sweep = Path("sweep")
+    place.note(sweep, digest="that of this sweep")
+    write_result(sweep / "seed=1", store.create_run("0").info.run_id)
+    again = job(sweep)
+    again.failed("train: the MLflow store cannot be used")
+    again.began()
+    assert again.done() is not None
+    assert place.failures(sweep) == []
 
 
 def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(

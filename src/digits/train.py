@@ -69,9 +69,9 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
         if rank and "strategy" in config.trainer:
             _follow(configuration.plain(config), rank)
             return None
+        part.began()
         result = part.done()
         if result is None:
-            part.began()
             plain = configuration.plain(config)
             name = labels.run_name(plain["model"]["name"], plain["seed"], part.asked)
             label = labels.Label(name=name, tags=part.tags())
@@ -136,20 +136,21 @@ def main() -> None:
         sys.argv[1:] = place.with_folder(sys.argv[1:], shared=searched)
         if launched()[0] and "trainer=ddp" in sys.argv:
             sys.argv += TRACELESS
-        hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(job)()
+        with callback.told_of():
+            hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(job)()
     except Stopped as stopped:  # before or after the training itself
         raise SystemExit(stopped.exit_status) from None
-    except (ValueError, HydraException, OmegaConfBaseException) as error:
+    except (*FORESEEN, OmegaConfBaseException) as error:
         if os.environ[WANTED] == "1":
             raise
+        if isinstance(error, (OSError, TrackingError)):
+            raise SystemExit(f"train: {_sentence(error)}") from None
         print(f"train: {overrides.explained(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     finally:
         callback.close_what_was_stopped()
-    if callback.num_failed():
-        raise SystemExit(
-            f"train: {callback.num_failed()} of the sweep's trainings failed, see above"
-        )
+    if complaints := callback.complaints():
+        raise SystemExit("\n".join(f"train: {complaint}" for complaint in complaints))
 
 
 def _listen() -> None:

@@ -1,50 +1,79 @@
 """A sweep as one MLflow run with its trainings below it; Hydra calls this around `train -m`."""
 
 import contextlib
+import sys
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from digits import overrides
 from digits.runs import sweeps, tracking, unsent
-from digits.sweeping import place, studies
-from digits.sweeping.groups import MOST_LISTED, best, group, summary
+from digits.sweeping import place, results, studies
+from digits.sweeping.groups import MOST_LISTED, Group, best, group, summary
 
 _open: list[place.Place] = []  # the sweep whose parent run is not closed yet, if there is one
-_failed: list[int] = []  # of the sweep that has ended
+_complaints: list[str] = []  # of the sweep that has ended: why all is not well
+
+
+class PastHydra(BaseException):
+    """An error on its way out of a callback: of an Exception there Hydra makes a warning."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextlib.contextmanager
+def _past_hydra() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise PastHydra(error) from error
+
+
+@contextlib.contextmanager
+def told_of() -> Iterator[None]:
+    """Around Hydra: what a callback raised is raised here."""
+    try:
+        yield
+    except PastHydra as past:
+        raise past.error from past.error.__cause__
 
 
 class SweepRun(Callback):
     """Opens the parent run before the first training, or again, and sums up after the last."""
 
+    @_past_hydra()
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         asked = " ".join(config.hydra.overrides.task)
         folder = Path(config.hydra.sweep.dir)
-        # A store that cannot be reached is told of by each training, in one sentence.
-        with contextlib.suppress(tracking.TrackingError):
-            tracking.check_reachable()
-            known = place.read(folder)
-            shared = studies.parent_run(config)
-            worker = (known and known.worker) or uuid.uuid4().hex
-            run_id = sweeps.start(
-                name=f"sweep {asked}",
-                again=shared or (known.run_id if known and known.digest else None),
-                worker=worker,
-            )
-            studies.keep_parent_run(config, run_id)
-            _open[:] = [place.note(folder, run_id=run_id, worker=worker)]
+        tracking.check_reachable()
+        known = place.read(folder)
+        shared = studies.parent_run(config)
+        worker = (known and known.worker) or uuid.uuid4().hex
+        run_id = sweeps.start(
+            name=f"sweep {asked}",
+            again=shared or (known.run_id if known and known.digest else None),
+            worker=worker,
+        )
+        studies.keep_parent_run(config, run_id)
+        _open[:] = [place.note(folder, run_id=run_id, worker=worker)]
 
+    @_past_hydra()
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        num_failed = len(place.failures(folder))
-        _failed[:] = [num_failed]
-        if not _open:
-            return
-        run_id = _open[0].run_id
+        run_id, worker = _open[0].run_id, _open[0].worker
         assert run_id
-        children = _children(run_id)
+        num_failed = len(place.failures(folder))
+        away: tracking.TrackingError | None = None
+        try:
+            children = _children(run_id)
+        except tracking.TrackingError as error:  # what the folder has is worth a table all the same
+            children, away = results.trained(folder), error
         groups = group(children)
         winners = best(groups, small_too="num_parameters" in studies.objectives(config))
         num_given_up = sum(child.given_up for child in children)
@@ -58,24 +87,37 @@ class SweepRun(Callback):
             metrics["best/val_accuracy_mean"] = groups[0].mean
             if groups[0].sd is not None:
                 metrics["best/val_accuracy_sd"] = groups[0].sd
-        sweeps.report(run_id, metrics=metrics, text=text, figures=_draw(groups, children))
-        sweeps.mark_best(
-            run_id,
-            children,
-            names=[each.name for each in winners],
-            run_ids=[one for each in winners for one in each.run_ids],
-        )
-        status = "FINISHED" if groups else "FAILED"
-        num_others = sweeps.leave(run_id, status, worker=_open[0].worker)
-        _open.clear()
+        num_others = 0
+        if away is None:
+            try:
+                sweeps.report(run_id, metrics=metrics, text=text, figures=_draw(groups, children))
+                sweeps.mark_best(
+                    run_id,
+                    children,
+                    names=[each.name for each in winners],
+                    run_ids=[one for each in winners for one in each.run_ids],
+                )
+                status = "FINISHED" if groups else "FAILED"
+                num_others = sweeps.leave(run_id, status, worker=worker)
+            except tracking.TrackingError as error:
+                away = error
+        _open.clear()  # one that was not told how it ended stays open until the sweep goes on
         missed = any(unsent.holds(child.run_id) for child in children)
-        place.note(folder, finished=num_failed == 0 and not missed)
+        place.note(folder, finished=not (num_failed or missed or away))
         print(f"\n{text}\nrun {run_id}{_going_on(num_others)}", flush=True)
+        _complaints[:] = []
+        if away:
+            _complaints.append(
+                f"MLflow has no table of this sweep yet: {away.what}; when it is back, the same "
+                "command writes it"
+            )
+        if num_failed:
+            _complaints.append(f"{num_failed} of the sweep's trainings failed, see above")
 
 
-def num_failed() -> int:
-    """How many trainings of the sweep that this process ran have failed."""
-    return _failed[0] if _failed else 0
+def complaints() -> list[str]:
+    """What is not well with the sweep that this process ran, a sentence each."""
+    return [*_complaints]
 
 
 def close_what_was_stopped() -> None:
@@ -108,11 +150,21 @@ def _children(run_id: str) -> list[sweeps.Child]:
     return sweeps.children(run_id) if kept else children
 
 
-def _draw(groups: list[Any], children: list[sweeps.Child]) -> dict[str, Any]:
+def _draw(groups: Sequence[Group], children: Sequence[sweeps.Child]) -> dict[str, Any]:
+    """The pictures of a sweep; one that cannot be drawn costs nothing but itself."""
     if not groups:
         return {}
-    from digits.reporting import figures
     from digits.sweeping import plots
 
-    boxes = figures.box_plot({each.name: each.accuracies for each in groups[:MOST_LISTED]})
-    return {"val_accuracy.png": boxes, **plots.of_search(children)}
+    drawn: dict[str, Any] = {}
+    draw: list[Callable[[], dict[str, Any]]] = [
+        lambda: plots.of_groups(groups[:MOST_LISTED]),
+        lambda: plots.of_search(children),
+    ]
+    for each in draw:
+        try:
+            drawn |= each()
+        except Exception as error:  # whatever matplotlib, Optuna and scikit-learn may raise
+            reason = f"{type(error).__name__}: {overrides.one_line(error)}"
+            print(f"train: a picture of the sweep cannot be drawn: {reason}", file=sys.stderr)
+    return drawn

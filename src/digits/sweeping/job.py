@@ -8,7 +8,7 @@ from hydra.types import RunMode
 
 from digits.files import replacing
 from digits.runs import sweeps, tracking, unsent
-from digits.sweeping import place, search, studies
+from digits.sweeping import place, results, search, studies
 
 
 class Job:
@@ -35,15 +35,13 @@ class Job:
             return None  # a folder that was named may hold another sweep's trainings
         if self._out.resolve() != self._own.resolve():
             return None  # and an `out` that was given any training at all
-        try:
-            run = json.loads((self._out / "run.json").read_text(encoding="utf-8"))
-            meta = json.loads((self._out / "bundle" / "model.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        result = results.read(self._out)
+        if result is None:
             return None
-        unsent.send(run["run_id"])
-        if not sweeps.finish(run["run_id"]):  # a kill may have come just before it was finished
+        unsent.send(result["run_id"])
+        if not sweeps.finish(result["run_id"]):  # a kill may have come just before it was finished
             return None  # a store that was emptied: there is nothing for the sweep to sum up
-        return {**run, **meta}
+        return result
 
     def failed(self, sentence: str) -> None:
         """Note, in the training's own folder, why it failed."""

@@ -1,15 +1,22 @@
-"""Pictures of a sweep, by Optuna: what was tried with what result, and what it depended on."""
+"""Pictures of a sweep: what each group reached and, by Optuna, what it depended on."""
 
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from digits.runs.sweeps import Child
-from digits.sweeping.groups import REPEATS
+from digits.sweeping.groups import REPEATS, Group
 
 FEWEST = 4  # trainings from which there is something to see
 ACCURACY = "validation accuracy"
 WIDE = 100  # a parameter whose values are this far apart, as a ratio, is drawn on a log scale
+
+
+def of_groups(groups: Sequence[Group]) -> dict[str, Any]:
+    """What each group reached: file name → figure."""
+    from digits.reporting import figures
+
+    return {"val_accuracy.png": figures.box_plot({each.name: each.accuracies for each in groups})}
 
 
 def of_search(children: Sequence[Child]) -> dict[str, Any]:
