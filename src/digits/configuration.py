@@ -18,13 +18,30 @@ COMPILERS = ("inductor", "cudagraphs", "aot_eager")  # of torch.compile's; the l
 STRATEGIES = ("ddp",)
 KEPT = ("last", "best")
 LEARNING = Path(__file__).parent / "learning"
+LONGEST_NAME = 255  # bytes that file systems take for a name
 # Where a run writes, and whether it may go on with an interrupted one, do not change its result.
 LOCAL_KEYS = ("out", "resume")
 
 
 def register_resolvers() -> None:
-    """Let `${params:seed}` in conf/ read `seed` from params.yaml: no value is written twice."""
+    """Let `${params:seed}` in conf/ read `seed` from params.yaml: no value is written twice.
+
+    And `${folder_name:…}` be a text that a file system takes for a name.
+    """
     OmegaConf.register_new_resolver("params", _read_param, replace=True, use_cache=False)
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True, use_cache=False)
+
+
+def folder_name(text: str) -> str:
+    """A name for a folder: the text itself or, of one that is too long, its beginning.
+
+    A digest tells that from others which begin alike, and is the same for the same text.
+    """
+    if len(text.encode()) <= LONGEST_NAME:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    kept = text.encode()[: LONGEST_NAME - len(digest) - 4].decode(errors="ignore")
+    return f"{kept}..._{digest}"
 
 
 def compose(overrides: list[str], *, conf: Path = settings.CONF) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from digits.runs import lineage
 
+LONGEST = 250  # characters of a run's name; PostgreSQL takes no more
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
@@ -14,12 +16,17 @@ class Label:
     tags: dict[str, str]
 
 
+def fitting(name: str) -> str:
+    """A run's name, cut where MLflow's databases would refuse it."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
 def run_name(model: str, seed: int, overrides: list[str]) -> str:
     """The model and all that was asked for on the command line but where to write."""
     asked = [part for part in overrides if not part.startswith(("model=", "out=", "resume="))]
     if not any(part.startswith("seed=") for part in asked):
         asked.insert(0, f"seed={seed}")
-    return " ".join([model, *asked])
+    return fitting(" ".join([model, *asked]))
 
 
 def of_training(config: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from digits import overrides
-from digits.runs import sweeps, tracking, unsent
+from digits.runs import labels, sweeps, tracking, unsent
 from digits.sweeping import place, results, studies
 from digits.sweeping.groups import MOST_LISTED, Group, best, group, summary
 
@@ -56,7 +56,7 @@ class SweepRun(Callback):
         shared = studies.parent_run(config)
         worker = (known and known.worker) or uuid.uuid4().hex
         run_id = sweeps.start(
-            name=f"sweep {asked}",
+            name=labels.fitting(f"sweep {asked}"),
             again=shared or (known.run_id if known and known.digest else None),
             worker=worker,
         )
