@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,17 @@ def stop(launcher: tuple[str, ...], tmp_path: Path, **env: str) -> None:
             if sweeps.PARENT not in run.data.tags or "val_accuracy" in run.data.metrics
         ]
 
-    until_s = time.monotonic() + PATIENCE_S
-    while len(states()) < 3:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < until_s, states()
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=PATIENCE_S)
+    try:
+        until_s = time.monotonic() + PATIENCE_S
+        while len(states()) < 3:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until_s, states()
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert states() == ["KILLED"] * 3, said
     assert process.returncode == 130, said
     # submitit's own process has a traceback for Ctrl-C; nothing of ours does.

@@ -63,6 +63,13 @@ def test_a_run_is_named_after_what_was_asked_for(overrides: list[str], name: str
     assert run_name("cnn", 7, overrides) == name
 
 
+def test_a_name_is_as_long_as_mlflows_databases_take_it() -> None:
+    name = run_name("cnn", 7, ["model.network.layers=" + "{conv:8}," * 40])
+    assert len(name) == 250
+    assert name.startswith("cnn seed=7 model.network.layers={conv:8},")
+    assert name.endswith("…")
+
+
 def test_every_resolved_setting_is_a_parameter(trained: Project, run: Any) -> None:
     (hydra_file,) = [
         path
@@ -208,6 +215,26 @@ def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_a_second_does_n
     with interrupts.ignored():
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_is_a_keyboard_interrupt_where_no_other_exception_gets_through() -> None:
+    """As in Ray, whose code in C++ asks for signals."""
+
+    def stop(number: int, _: Any) -> None:
+        raise SystemExit(number)
+
+    def wait() -> None:
+        with interrupts.as_keyboard(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            wait()
+        assert stopped.value.code == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_settings_are_flattened_to_one_parameter_a_key() -> None:

@@ -38,6 +38,32 @@ def deferred() -> Iterator[None]:
 
 
 @contextmanager
+def as_keyboard() -> Iterator[None]:
+    """Let a signal be a KeyboardInterrupt in the block, and what it is elsewhere right after it.
+
+    For code in C++ that asks for signals and loses any other exception of their handlers.
+    """
+    pending: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        pending.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        previous = {number: signal.signal(number, interrupt) for number in ASK_TO_STOP}
+    except ValueError:  # not in the main thread, where no signal arrives
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if pending:
+            signal.raise_signal(pending[0])
+
+
+@contextmanager
 def ignored() -> Iterator[None]:
     """Let no signal stop what the block does: the last words of a run."""
     try:

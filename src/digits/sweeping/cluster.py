@@ -20,9 +20,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from digits.runs import interrupts
+
 PATIENCE_S = 5.0  # with a cluster's first machine
 LATE_S = 0.5  # what a training printed comes after its result, and before the sweep's last words
-TAKEN_ALONG = ("MLFLOW_", "OPTUNA_", "HYDRA_", "BENTOML_")  # of the environment, by what it begins
+# Of the environment, by what it begins.
+TAKEN_ALONG = ("DIGITS_", "MLFLOW_", "OPTUNA_", "HYDRA_", "BENTOML_")
 
 
 class OnRay(Launcher):
@@ -54,7 +57,8 @@ class OnRay(Launcher):
             for number, overrides in enumerate(job_overrides, initial_job_idx)
         ]
         try:
-            done: list[JobReturn] = ray.get(tasks)
+            with interrupts.as_keyboard():
+                done: list[JobReturn] = ray.get(tasks)
         except ray.exceptions.RayTaskError as error:  # a training's own errors are its result
             raise ValueError(
                 f"a node of Ray cannot begin a training: {_reason(error.cause)}; each needs the "
