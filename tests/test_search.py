@@ -1,6 +1,11 @@
 """A search: what Optuna is asked, what it is told, and who works on it."""
 
 import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,7 @@ from digits.runs.tracking import GivenUp
 from digits.sweeping import search, studies
 from digits.sweeping.job import Job
 from stores import mlflow_client, new_store
-from training_fixtures import TINY, Project
+from training_fixtures import TINY, Project, Training
 
 SEARCHED = [part for part in TINY if not part.startswith("training.epochs=")]
 LR = "optimizer.lr=tag(log,interval(0.001,0.05))"
@@ -191,7 +196,90 @@ def test_a_database_that_cannot_be_used_is_said_in_one_line(
         OPTUNA_STORAGE="postgresql://digits:secret@127.0.0.1:1/studies",
     )
     assert training.ended() == 2, training.said()
-    (said,) = [line for line in training.said().splitlines() if line.startswith("train: ")]
-    assert "the study's database postgresql://127.0.0.1:1/studies cannot be used: " in said
-    assert "secret" not in training.said()
-    assert "Traceback" not in training.said()
+    said = training.complaint()
+    assert said.startswith("train: the study's database postgresql://127.0.0.1:1/studies cannot be")
+    assert said.endswith("; start it, or set OPTUNA_STORAGE to another")
+    assert "secret" not in said
+
+
+@contextmanager
+def lost(database: Path) -> Iterator[None]:
+    """A database that cannot be used for as long as the block."""
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        connection.execute("ALTER TABLE trials RENAME TO away")
+        yield
+        connection.execute("ALTER TABLE away RENAME TO trials")
+
+
+def test_a_training_goes_on_while_the_database_of_its_search_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = hydra(tmp_path)
+    study = study_of(config)
+    trial = study.ask(SPACE)
+    write_json(tmp_path / search.TRIALS, {0: trial.number})
+    job = Job(config, out=tmp_path / "job")
+    with lost(tmp_path / "optuna.db"):
+        for epoch in (1.0, 2.0):
+            job.epoch({"epoch": epoch, "val_accuracy": 0.5})
+    job.epoch({"epoch": 3.0, "val_accuracy": 0.75})
+    assert study.trials[trial.number].intermediate_values == {3: 0.75}
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"the study's database sqlite:///{tmp_path}/optuna.db cannot be used: ")
+    assert said.endswith("no such table: trials; nothing is given up until it can")
+
+
+def test_a_database_that_fails_for_a_moment_is_asked_and_told_again(tmp_path: Path) -> None:
+    study = study_of(hydra(tmp_path))
+    trial = study.ask(SPACE)
+    with ThreadPoolExecutor() as threads:
+        with lost(tmp_path / "optuna.db"):
+            told = threads.submit(studies.tell, study, trial, 0.5)
+            asked = threads.submit(studies.ask, study, SPACE, most=1, in_all=2)
+            time.sleep(0.05)
+        told.result()
+        (second,) = asked.result()
+    assert study.trials[trial.number].value == 0.5
+    assert studies.WORKER in study.trials[second.number].user_attrs
+
+
+def test_a_trial_that_a_failing_database_gave_out_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "CLAIMED_S", 0.0)
+    study = study_of(hydra(tmp_path))
+    params = study.ask(SPACE).params  # and nobody says whose it is
+    assert studies.ask(study, SPACE, most=1, in_all=1) == []
+    assert studies.give_back_stale(study)
+    (again,) = studies.ask(study, SPACE, most=1, in_all=1)
+    assert again.params == params
+    assert not studies.give_back_stale(study)
+
+
+def test_a_search_that_loses_its_database_says_so_in_one_line_and_goes_on_later(
+    project: Project, tmp_path: Path
+) -> None:
+    database = tmp_path / "optuna.db"
+
+    def start() -> Training:
+        return project.train(
+            *("-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=2", *SEARCHED, LR),
+            "training.epochs=12",
+            MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'runs.db'}",
+            OPTUNA_STORAGE=f"sqlite:///{database}",
+        )
+
+    new_store(tmp_path / "runs.db")
+    first = start().reached("epoch 1/12")
+    with lost(database):
+        assert first.ended() == 1, first.said()
+    assert "trained in" in first.stdout.read_text()
+    for_the_training, for_the_search = first.stderr.read_text().splitlines()
+    told = f"the study's database sqlite:///{database} cannot be used: "
+    assert for_the_training.startswith(told)
+    assert for_the_search.startswith(f"train: {told}")
+    assert for_the_search.endswith("; when it is back, the same command goes on")
+    again = start()
+    assert again.ended() == 0, again.said()
+    assert again.stdout.read_text().count("trained already") == 1
+    assert "(n = 1)" in again.stdout.read_text()

@@ -32,6 +32,7 @@ from digits.runs.tracking import GivenUp, TrackingError
 from digits.settings import Mistaken
 from digits.sweeping import callback, place
 from digits.sweeping.job import Job
+from digits.sweeping.studies import StudyLost
 from digits.training import follow, run
 
 configuration.register_resolvers()  # here too, for a job in another process
@@ -39,7 +40,7 @@ configuration.register_resolvers()  # here too, for a job in another process
 # No space left, over the quota, over the largest file allowed.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a person can mend, told of in a sentence; a traceback would say no more.
-FORESEEN = (ValueError, OSError, TrackingError, HydraException)
+FORESEEN = (ValueError, OSError, TrackingError, StudyLost, HydraException)
 MISTAKES = (Mistaken, HydraException)  # of those, in what was asked for
 # Whether the traceback is wanted all the same; for jobs in other processes, too.
 WANTED = "DIGITS_FULL_ERROR"
@@ -143,7 +144,7 @@ def main() -> None:
     except (*FORESEEN, OmegaConfBaseException) as error:
         if os.environ[WANTED] == "1":
             raise
-        if isinstance(error, (OSError, TrackingError)):
+        if isinstance(error, (OSError, TrackingError, StudyLost)):
             raise SystemExit(f"train: {_sentence(error)}") from None
         print(f"train: {overrides.explained(error)}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -1,10 +1,12 @@
 """A training as a part of a sweep: whether it is done already, and what it tells a search."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from digits.files import replacing
 from digits.runs import sweeps, tracking, unsent
@@ -19,9 +21,10 @@ class Job:
         self.asked = list(hydra.overrides.task)
         self._out = out
         self._own = Path(hydra.runtime.output_dir)  # what Hydra keeps for it, wherever `out` is
-        self._hydra = hydra
+        self._config = OmegaConf.create({"hydra": hydra})
         self._folder = Path(hydra.sweep.dir) if self.swept else None
-        self._trial = _trial(hydra) if self.swept else None
+        self._trial: Any = None  # Optuna's, of a search, from the first epoch on
+        self._unjudged = False  # whether the search's database has failed
 
     def tags(self) -> dict[str, str]:
         """What MLflow knows of the sweep that the training belongs to."""
@@ -55,32 +58,37 @@ class Job:
 
     def epoch(self, row: dict[str, float]) -> None:
         """Tell the search what an epoch came to; raises GivenUp where that is too little."""
-        if self._trial is None or len(self._trial.study.directions) > 1:
+        if not self.swept or len(objectives := [*studies.objectives(self._config)]) != 1:
             return
-        (objective,) = self._hydra.sweeper.objectives
-        if objective not in row:  # known at the end only
+        if objectives[0] not in row:  # known at the end only
             return
-        self._trial.report(row[objective], int(row["epoch"]))
-        if self._trial.should_prune():
+        if self._behind(row[objectives[0]], int(row["epoch"])):
             raise tracking.GivenUp(int(row["epoch"]))
+
+    def _behind(self, value: float, epoch: int) -> bool:
+        """Whether the search would give it up; nothing is, while its database cannot be used."""
+        try:
+            if self._trial is None:
+                self._trial = studies.trial_of(self._config, self._trial_number())
+            self._trial.report(value, epoch)
+            return bool(self._trial.should_prune())
+        except studies.failures() as error:
+            if not self._unjudged:
+                told = studies.without(self._config.hydra.sweeper.storage, error)
+                print(f"{told}; nothing is given up until it can", file=sys.stderr, flush=True)
+            self._unjudged = True
+            return False
+
+    def _trial_number(self) -> int:
+        """Which trial of the study it is."""
+        trials = Path(self._config.hydra.sweep.dir) / search.TRIALS
+        number: int = json.loads(trials.read_text(encoding="utf-8"))[
+            str(self._config.hydra.job.num)
+        ]
+        return number
 
     def value(self, result: dict[str, Any]) -> float | tuple[float, ...]:
         """What a sweeper is told: the accuracy on the validation images, or each objective."""
-        wanted = [*(self._hydra.sweeper.get("objectives") or ["val_accuracy"])]
+        wanted = [*studies.objectives(self._config)] or ["val_accuracy"]
         values = tuple(studies.OBJECTIVES[name](result) for name in wanted)
         return values[0] if len(values) == 1 else values
-
-
-def _trial(hydra: Any) -> Any:
-    """The Optuna trial that a training is; None where nothing is searched."""
-    if not hydra.sweeper.get("objectives"):
-        return None
-    import optuna
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.create({"hydra": hydra})
-    folder = Path(hydra.sweep.dir)
-    number = json.loads((folder / search.TRIALS).read_text(encoding="utf-8"))[str(hydra.job.num)]
-    # Nothing is sampled here: the trial has its parameters.
-    study = studies.open_study(config, sampler=optuna.samplers.RandomSampler())
-    return optuna.trial.Trial(study, study.trials[number]._trial_id)

@@ -8,7 +8,9 @@ processes may work on one study, wherever its database is.
 Hydra's own Optuna plugin is not used: docs/decisions.md.
 """
 
+import contextlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from digits.files import write_json
 from digits.sweeping import studies
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import BaseDistribution
 
 TRIALS = "trials.json"  # which trial of the study each training of the batch is
@@ -63,21 +66,39 @@ class Search(Sweeper):
         study = studies.open_study(self._config)
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        studies.give_back_stale(study)
+        with self._database():
+            studies.give_back_stale(study)
         number = 0
-        while trials := studies.ask(study, space, most=self._num_at_once, in_all=self._num_trials):
+        while trials := self._next(study, space):
             jobs = [[*fixed, *as_overrides(trial.params)] for trial in trials]
             write_json(folder / TRIALS, {number + i: one.number for i, one in enumerate(trials)})
             self._loader_checks(jobs)
             try:
                 returned = self._launcher.launch(jobs, initial_job_idx=number)
             except BaseException:
-                for trial in trials:
-                    studies.give_back(study, trial.number)
+                # Without the database, the next start gives them back.
+                with contextlib.suppress(*studies.failures()):
+                    for trial in trials:
+                        studies.give_back(study, trial.number)
                 raise
-            for trial, job in zip(trials, returned, strict=True):
-                studies.tell(study, trial, job.return_value)
+            with self._database():
+                for trial, job in zip(trials, returned, strict=True):
+                    studies.tell(study, trial, job.return_value)
             number += len(jobs)
+
+    def _next(
+        self, study: "optuna.Study", space: "dict[str, BaseDistribution]"
+    ) -> "list[optuna.Trial]":
+        """The trainings that come next, at the end those that others have left; or none."""
+
+        def ask() -> "list[optuna.Trial]":
+            return studies.ask(study, space, most=self._num_at_once, in_all=self._num_trials)
+
+        with self._database():
+            return ask() or (ask() if studies.give_back_stale(study) else [])
+
+    def _database(self) -> AbstractContextManager[None]:
+        return studies.needing(self._config.hydra.sweeper.storage)
 
     def _loader_checks(self, jobs: Sequence[Sequence[str]]) -> None:
         """A misspelt key is said before the first training, not by each."""

@@ -1,11 +1,12 @@
 """The study of a search: its trials in Optuna's database, which several processes may share."""
 
+import contextlib
 import difflib
 import math
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PARENT = "mlflow_run"  # of a study: the sweep's run in MLflow, of all that work on it
 WORKER = "worker"  # of a trial: the process that trains it
 PATIENCE_S = 20.0  # with the process that began a study
+CLAIMED_S = 10.0  # after which a trial without a worker is nobody's
 VOID = "void"  # of a trial: it was given back, and counts as none
 # What can be searched for, and where the result of a training has it.
 OBJECTIVES: dict[str, Callable[[dict[str, Any]], float]] = {
@@ -30,6 +32,10 @@ OBJECTIVES: dict[str, Callable[[dict[str, Any]], float]] = {
     "num_parameters": lambda result: float(result["num_parameters"]),
     "train_s": lambda result: float(result["train_s"]),
 }
+
+
+class StudyLost(RuntimeError):
+    """The study's database fails in mid-search."""
 
 
 def objectives(config: DictConfig) -> dict[str, Any]:
@@ -47,17 +53,48 @@ def check_objectives(config: DictConfig) -> None:
             )
 
 
+def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What Optuna raises where its database fails."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError, StorageInternalError, *more
+
+
+def without(storage: str, error: Exception) -> str:
+    """That a database cannot be used, and why, in a few words."""
+    reason = str(error.__cause__ or error).splitlines()[0]
+    return f"the study's database {tracking.without_password(storage)} cannot be used: {reason}"
+
+
+@contextlib.contextmanager
+def needing(storage: str) -> Iterator[None]:
+    """Raise StudyLost where the database fails in the block."""
+    try:
+        yield
+    except failures() as error:
+        told = without(storage, error)
+        raise StudyLost(f"{told}; when it is back, the same command goes on") from error
+
+
 def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
     """The study of a search: by the name it is given, else by the sweep's folder.
 
     `more` takes the place of what Optuna's create_study is given. ValueError where its database
     cannot be used.
     """
-    import optuna
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
+    try:
+        # Processes that start together are all told to make the tables, and all but one fail once.
+        return _patiently()(_open, config, **more)
+    except failures(ImportError) as error:  # of its driver
+        told = without(config.hydra.sweeper.storage, error)
+        raise ValueError(f"{told}; start it, or set OPTUNA_STORAGE to another") from error
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+def _open(config: DictConfig, **more: Any) -> "optuna.Study":
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # of a lost database it warns at each try
     wanted = config.hydra.sweeper
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     asked: dict[str, Any] = {
@@ -66,27 +103,29 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
         "directions": list(objectives(config).values()),
         "pruner": pruner if wanted.prune else optuna.pruners.NopPruner(),
     }
-    # Processes that start together are all told to make the tables, and all but one fail once.
-    again = tenacity.retry_if_exception_type((SQLAlchemyError, StorageInternalError))
-    try:
-        for attempt in tenacity.Retrying(
-            retry=again,
-            stop=tenacity.stop_after_attempt(5),
-            wait=tenacity.wait_random(0.1, 1),
-            reraise=True,
-        ):
-            with attempt:
-                study = optuna.create_study(storage=_storage(wanted.storage), **(asked | more))
-                if "sampler" not in more:
-                    study.sampler = _sampler(study, seed=None if wanted.study else wanted.seed)
-                return study
-    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ValueError(
-            f"the study's database {tracking.without_password(wanted.storage)} cannot be used: "
-            f"{reason}; start it, or set OPTUNA_STORAGE to another"
-        ) from error
-    raise AssertionError("unreachable")
+    study = optuna.create_study(storage=_storage(wanted.storage), **(asked | more))
+    if "sampler" not in more:
+        study.sampler = _sampler(study, seed=None if wanted.study else wanted.seed)
+    return study
+
+
+def _patiently() -> tenacity.Retrying:
+    """Calls what it is given again where the database fails for a moment."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(failures()),
+        stop=tenacity.stop_after_attempt(5),
+        wait=tenacity.wait_random(0.1, 1),
+        reraise=True,
+    )
+
+
+def trial_of(config: DictConfig, number: int) -> "optuna.Trial":
+    """A trial by its number, to be told of in mid-training; raises one of `failures()` at once."""
+    import optuna
+
+    # Nothing is sampled there: the trial has its parameters.
+    study = _open(config, sampler=optuna.samplers.RandomSampler())
+    return optuna.trial.Trial(study, study.trials[number]._trial_id)
 
 
 def _sampler(study: "optuna.Study", *, seed: int | None) -> Any:
@@ -120,7 +159,8 @@ def parent_run(config: DictConfig) -> str | None:
     except DuplicatedStudyError:  # whoever made it makes its run, just now perhaps
         until_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < until_s:
-            run_id: str | None = open_study(config).user_attrs.get(PARENT)
+            with needing(config.hydra.sweeper.storage):
+                run_id: str | None = open_study(config).user_attrs.get(PARENT)
             if run_id:
                 return run_id
             time.sleep(0.2)
@@ -130,7 +170,8 @@ def parent_run(config: DictConfig) -> str | None:
 def keep_parent_run(config: DictConfig, run_id: str) -> None:
     """Note the MLflow run of the study, for all that will work on it."""
     if objectives(config):
-        open_study(config).set_user_attr(PARENT, run_id)
+        with needing(config.hydra.sweeper.storage):
+            _patiently()(open_study(config).set_user_attr, PARENT, run_id)
 
 
 def ask(
@@ -139,12 +180,12 @@ def ask(
     """The next trials; fewer, or none, where the study has as many as it should."""
     trials: list[optuna.Trial] = []
     while len(trials) < most:
-        trial = study.ask(space)
-        counted = [one.number for one in study.get_trials(deepcopy=False) if counts(one)]
-        if sum(number <= trial.number for number in counted) > in_all:
+        trial = _patiently()(study.ask, space)
+        _patiently()(trial.set_user_attr, WORKER, worker())
+        known = _patiently()(study.get_trials, deepcopy=False)
+        if sum(one.number <= trial.number for one in known if counts(one)) > in_all:
             give_back(study, trial.number, again=False)  # others have asked for the last ones
             break
-        trial.set_user_attr(WORKER, worker())
         trials.append(trial)
     return trials
 
@@ -159,38 +200,60 @@ def tell(study: "optuna.Study", trial: "optuna.Trial", value: Any) -> None:
     """What a training came to: its objectives, nothing where it was pruned, NaN where it failed."""
     from optuna.trial import TrialState
 
-    if value is None:
-        study.tell(trial, state=TrialState.PRUNED)
-        return
     values = list(value) if isinstance(value, (list, tuple)) else [value]
-    if any(math.isnan(one) for one in values):
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, values)
+    came_to: dict[str, Any] = {"values": values}
+    if value is None:
+        came_to = {"state": TrialState.PRUNED}
+    elif any(math.isnan(one) for one in values):
+        came_to = {"state": TrialState.FAIL}
+    # A database may fail just after it has noted it.
+    _patiently()(study.tell, trial, **came_to, skip_if_finished=True)
 
 
-def give_back_stale(study: "optuna.Study") -> None:
-    """Trials of processes of this machine that were killed: to be trained, not lost."""
-    from optuna.trial import TrialState
+def give_back_stale(study: "optuna.Study") -> bool:
+    """Trials of processes of this machine that were killed: to be trained, not lost.
 
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        host, _, process = trial.user_attrs.get(WORKER, "").partition(" ")
-        if host == socket.gethostname() and process not in _processes():
-            give_back(study, trial.number)
+    And those that the database gave out as it failed. Whether there were any.
+    """
+    stale = _stale(study)
+    for number in stale:
+        give_back(study, number)
+    return bool(stale)
+
+
+def _stale(study: "optuna.Study") -> set[int]:
+    here, processes = socket.gethostname(), _processes()
+
+    def workers() -> dict[int, str]:
+        from optuna.trial import TrialState
+
+        running = _patiently()(study.get_trials, deepcopy=False, states=[TrialState.RUNNING])
+        return {trial.number: trial.user_attrs.get(WORKER, "") for trial in running}
+
+    known = workers()
+    nobodys = {number for number, name in known.items() if not name}
+    if nobodys:
+        time.sleep(CLAIMED_S)  # whoever has just been given one says so
+        nobodys -= {number for number, name in workers().items() if name}
+    split = {number: name.partition(" ") for number, name in known.items()}
+    killed = {n for n, (host, _, one) in split.items() if host == here and one not in processes}
+    return killed | nobodys
 
 
 def give_back(study: "optuna.Study", number: int, *, again: bool = True) -> None:
     """End a trial that was not trained to its end; `again` puts the same into the queue."""
     from optuna.trial import TrialState
 
-    trial = study.trials[number]
+    trial = _patiently()(study.get_trials, deepcopy=False)[number]
     if trial.state.is_finished():
         return
     # Its storage, since a trial of another process has no handle here.
-    study._storage.set_trial_user_attr(trial._trial_id, VOID, True)
-    study.tell(number, state=TrialState.FAIL)
-    if again:
-        study.enqueue_trial(trial.params)
+    _patiently()(study._storage.set_trial_user_attr, trial._trial_id, VOID, True)
+    # Queued first: a kill in between would lose it. One without a worker may have but its wishes.
+    params = trial.params or trial.system_attrs.get("fixed_params")
+    if again and params:
+        _patiently()(study.enqueue_trial, params)
+    _patiently()(study.tell, number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def worker() -> str:
