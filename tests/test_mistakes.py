@@ -160,6 +160,11 @@ def test_a_stage_names_what_is_nearest(
         ("experiment=speed_9", "there is experiment=speed_99 or speed_99_7"),
         ("+experiment=speed_9", "there is experiment=speed_99 or speed_99_7"),
         ("-m model=mlp,lenet", "model=lenet is not there; there is model=lenet5"),
+        ("-m seed=1 training.epochs=1,2 +training.epoch=1", "did you mean training.epochs?"),
+        ("-m model=glob(lenett*)", "model=glob(lenett*) is nothing at all"),
+        ("-m optimizer.lr=interval(0.1,0.2)", "lr=interval(0.1,0.2) is for a search: hydra/sweep"),
+        ("-m hydra/sweeper=optuna model=mlp,lenet", "there is model=lenet5"),
+        ("-m hydra/sweeper=optuna model=mlp", "nothing is searched; give a key a choice"),
         ("-m hydra/launcher=joblb", "there is hydra/launcher=joblib"),
         ("-m hydra/sweeper=optna", "there is hydra/sweeper=optuna"),
         ("hydra/lancher=basic", "no 'hydra/lancher'; did you mean hydra/launcher?"),
@@ -188,9 +193,20 @@ def test_a_stage_names_what_is_nearest(
         ("seed", "'seed' is no KEY=VALUE, such as seed=1"),
     ],
 )
-def test_a_training_names_what_is_nearest(words: str, complaint: str, project: Project) -> None:
-    training = project.train(*words.split())
+def test_a_training_names_what_is_nearest_and_leaves_nothing(
+    words: str, complaint: str, project: Project, tmp_path: Path
+) -> None:
+    uri = new_store(tmp_path / "runs.db")
+    before = {*project.folder.glob("multirun/*")}
+    training = project.train(
+        *words.split(),
+        MLFLOW_TRACKING_URI=uri,
+        OPTUNA_STORAGE=f"sqlite:///{tmp_path / 'optuna.db'}",
+    )
     assert training.ended() == 2, training.said()
+    assert mlflow_client(uri).get_experiment_by_name("digits") is None  # so no run either
+    assert {*project.folder.glob("multirun/*")} == before
+    assert not (tmp_path / "optuna.db").exists()
     assert training.complaint().startswith("train: ")
     assert complaint in training.complaint()
     assert training.stdout.read_text() == ""

@@ -20,7 +20,7 @@ from digits.files import write_json
 from digits.runs.tracking import GivenUp
 from digits.sweeping import search, studies
 from digits.sweeping.job import Job
-from stores import mlflow_client, new_store
+from stores import new_store
 from training_fixtures import TINY, Project, Training
 
 SEARCHED = [part for part in TINY if not part.startswith("training.epochs=")]
@@ -137,32 +137,6 @@ def test_an_objective_that_nobody_knows_is_named_with_what_was_probably_meant(
     assert str(e.value).endswith("; there is num_parameters")
 
 
-def test_an_error_that_nobody_foresaw_ends_its_training_alone(
-    project: Project, tmp_path: Path
-) -> None:
-    facts = tmp_path / "prepared" / "data.json"
-    write_json(facts, {"name": "without a digest"})
-    uri = new_store(tmp_path / "runs.db")
-    training = project.train(
-        *("-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=2", *SEARCHED, LR),
-        f"prepared={facts.parent}",
-        f"hydra.sweep.dir={tmp_path / 'sweep'}",
-        MLFLOW_TRACKING_URI=uri,
-        OPTUNA_STORAGE=f"sqlite:///{tmp_path / 'optuna.db'}",
-    )
-    assert training.ended() == 1, training.said()
-    said = training.stderr.read_text().splitlines()
-    assert said.count("train: KeyError: 'digest'") == said.count("KeyError: 'digest'") == 2
-    assert said.count("Traceback (most recent call last):") == 2
-    assert said[-1] == "train: 2 of the sweep's trainings failed, see above"
-    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
-    counted = [one.state for one in study.trials if studies.counts(one)]
-    assert counted == [TrialState.FAIL] * 2
-    client = mlflow_client(uri)
-    (parent,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
-    assert (parent.info.status, parent.data.metrics["num_failed"]) == ("FAILED", 2)
-
-
 def test_trials_of_a_process_that_was_killed_are_given_back(tmp_path: Path) -> None:
     study = study_of(hydra(tmp_path))
     dead, alive, elsewhere = (study.ask(SPACE) for _ in range(3))
@@ -177,13 +151,31 @@ def test_trials_of_a_process_that_was_killed_are_given_back(tmp_path: Path) -> N
     assert studies.ask(study, SPACE, most=1, in_all=3) == []  # the one that was lost counts as none
 
 
+def test_what_failed_in_a_folder_is_tried_again_and_counts_once(tmp_path: Path) -> None:
+    study = study_of(hydra(tmp_path))
+    mine, yours = (
+        studies.ask(study, SPACE, most=1, in_all=2, sweep=sweep)[0] for sweep in ("mine", "yours")
+    )
+    for trial in (mine, yours):
+        studies.tell(study, trial, float("nan"))
+    for _ in range(2):  # a start may be killed, and come again
+        studies.try_again(study, sweep="mine")
+    (again,) = studies.ask(study, SPACE, most=2, in_all=2, sweep="mine")
+    assert again.params == mine.params
+    assert [one.number for one in studies.counted(study.trials)] == [yours.number, again.number]
+    studies.tell(study, again, float("nan"))
+    studies.try_again(study, sweep="mine")
+    (third,) = studies.ask(study, SPACE, most=2, in_all=2, sweep="mine")
+    assert third.params == mine.params
+
+
 def test_no_more_is_asked_than_wanted_whoever_asks(tmp_path: Path) -> None:
     first, second = study_of(hydra(tmp_path)), study_of(hydra(tmp_path))
     trials = studies.ask(first, SPACE, most=2, in_all=3)
     trials += studies.ask(second, SPACE, most=2, in_all=3)
     assert len(trials) == 3
     assert studies.ask(first, SPACE, most=2, in_all=3) == []
-    counted = [one for one in first.get_trials() if studies.counts(one)]
+    counted = studies.counted(first.get_trials())
     assert len(counted) == 3
 
 

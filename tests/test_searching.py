@@ -1,5 +1,6 @@
 """Searches from the first trial to the last: several processes, several objectives, a kill."""
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,8 +10,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from digits.files import write_json
 from digits.runs import sweeps, tracking
-from digits.sweeping import studies
+from digits.sweeping import search, studies
 from stores import mlflow_client, new_store
 from training_fixtures import TINY, Project, Training
 
@@ -18,12 +20,13 @@ SEARCHED = [part for part in TINY if not part.startswith("training.epochs=")]
 LR = "optimizer.lr=tag(log,interval(0.001,0.05))"
 
 
-def search_runs(uri: str) -> tuple[Any, list[Any]]:
+def search_runs(uri: str, *, num_children: int | None = None) -> tuple[Any, list[Any]]:
     client = mlflow_client(uri)
     runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     (parent,) = [run for run in runs if sweeps.PARENT not in run.data.tags]
     children = [run for run in runs if run is not parent]
-    assert {run.data.tags[sweeps.PARENT] for run in children} == {parent.info.run_id}
+    assert all(run.data.tags[sweeps.PARENT] == parent.info.run_id for run in children)
+    assert num_children in (None, len(children))
     return parent, children
 
 
@@ -135,10 +138,56 @@ def test_a_search_that_was_killed_goes_on_with_what_is_missing(
     assert {run.info.status for run in later} == {"FINISHED"}
     (name,) = optuna.get_all_study_names(database)
     study = optuna.load_study(study_name=name, storage=database)
-    counted = [trial for trial in study.trials if studies.counts(trial)]
+    counted = studies.counted(study.trials)
     assert [trial.state for trial in counted] == [TrialState.COMPLETE] * 3
     reached = sorted(run.data.metrics[sweeps.SCORE] for run in later)
     assert sorted(trial.value for trial in counted if trial.value) == pytest.approx(reached)
+
+
+def test_an_error_that_nobody_foresaw_ends_its_training_alone_which_is_tried_again(
+    project: Project, tmp_path: Path
+) -> None:
+    uri, database = new_store(tmp_path / "runs.db"), f"sqlite:///{tmp_path / 'optuna.db'}"
+    prepared = tmp_path / "prepared"
+    shutil.copytree(project.folder / "data/mnist/prepared", prepared)
+    facts = (prepared / "data.json").read_text()
+
+    def start() -> Training:
+        return project.train(
+            *("-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=2", *SEARCHED, LR),
+            *("training.epochs=1", f"prepared={prepared}"),
+            MLFLOW_TRACKING_URI=uri,
+            OPTUNA_STORAGE=database,
+        )
+
+    write_json(prepared / "data.json", {"name": "without a digest"})
+    first = start()
+    assert first.ended() == 1, first.said()
+    said = first.stderr.read_text().splitlines()
+    assert said.count("train: KeyError: 'digest'") == said.count("KeyError: 'digest'") == 2
+    assert said.count("Traceback (most recent call last):") == 2
+    assert said[-1] == "train: 2 of the sweep's trainings failed, see above"
+    (name,) = optuna.get_all_study_names(database)
+    study = optuna.load_study(study_name=name, storage=database)
+    failed = studies.counted(study.trials)
+    assert [one.state for one in failed] == [TrialState.FAIL] * 2
+    parent, _ = search_runs(uri, num_children=0)
+    assert (parent.info.status, parent.data.metrics["num_failed"]) == ("FAILED", 2)
+    rates = [*search.as_overrides(failed[0].params), *search.as_overrides(failed[1].params)]
+    for rate in rates:
+        assert f"- {rate}: KeyError: 'digest'" in first.stdout.read_text()
+
+    (prepared / "data.json").write_text(facts)
+    again = start()
+    assert again.ended() == 0, again.said()
+    same, children = search_runs(uri, num_children=2)
+    assert (same.info.run_id, same.info.status) == (parent.info.run_id, "FINISHED")
+    assert same.data.metrics["num_failed"] == 0
+    assert sorted(run.data.params["optimizer.lr"] for run in children) == sorted(
+        rate.partition("=")[2] for rate in rates
+    )
+    trials = studies.counted(study.get_trials())
+    assert [one.state for one in trials] == [TrialState.COMPLETE] * 2
 
 
 def test_what_a_search_gives_up_is_said_in_its_run_and_the_rest_goes_on(
@@ -172,5 +221,5 @@ def test_what_a_search_gives_up_is_said_in_its_run_and_the_rest_goes_on(
     }
     assert given_up == {"1e-09": True, "0.01": False}
     assert "1 given up" in parent.data.tags[tracking.NOTE]
-    states = [trial.state for trial in study.get_trials()[4:] if studies.counts(trial)]
+    states = [trial.state for trial in studies.counted(study.get_trials())[4:]]
     assert states == [TrialState.PRUNED, TrialState.COMPLETE]

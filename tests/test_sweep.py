@@ -53,18 +53,23 @@ def test_trainings_that_differ_in_seed_or_fold_alone_are_one_group() -> None:
     assert str(one) == "50.00% (n = 1)"
 
 
-def test_the_summary_names_each_group_the_best_and_how_many_did_not_finish() -> None:
+def test_the_summary_names_each_group_the_best_and_what_did_not_finish() -> None:
     groups = group([child("model=cnn seed=1", 0.98, size=1234), child("model=m seed=1", 0.5)])
-    lines = summary(groups, best(groups), num_failed=2, num_given_up=3).splitlines()
+    failures = ["seed=2: no luck", "seed=3: the disk is full"]
+    lines = summary(groups, best(groups), failures=failures, num_given_up=3).splitlines()
     assert [" ".join(line.split()) for line in lines[2:]] == [
         "| model=cnn | 98.00% (n = 1) | 1,234 | best |",
         "| model=m | 50.00% (n = 1) | | |",
         "",
         "3 given up: others were better by then.",
-        "2 did not finish.",
+        "2 did not finish:",
+        "- seed=2: no luck",
+        "- seed=3: the disk is full",
     ]
     assert len({len(line) for line in lines[:4]}) == 1
-    assert summary([], [], num_failed=1).endswith("1 did not finish.")
+    many = summary([], [], failures=["seed=1: no luck"] * 23)
+    assert "23 did not finish:\n- seed=1: no luck\n" in many
+    assert many.endswith("\n- and 3 more.")
 
 
 def test_where_size_counts_too_the_best_are_those_that_no_smaller_one_reaches() -> None:
@@ -135,6 +140,9 @@ def test_a_sweep_is_one_run_with_its_trainings_below_it(
     assert artifacts == {"summary.md", "val_accuracy.png"}
     # One was refused before it had a run.
     assert parent.data.metrics["num_failed"] == 1
+    reason = "fold must be an integer in 0..4, got 7"
+    assert f"1 did not finish:\n- fold=7: {reason}\n" in said
+    assert f"- fold=7: {reason}" in parent.data.tags["mlflow.note.content"]
     assert {run.info.run_id for run in children} == {*parent.data.tags["best_run_ids"].split(",")}
     assert all(run.data.tags[sweeps.BEST] == "true" for run in children)
 

@@ -43,7 +43,7 @@ def runs_of(uri: str) -> tuple[Any, list[Any]]:
 def test_without_a_server_a_sweep_is_refused_in_one_line_and_leaves_nothing(
     project: Project,
 ) -> None:
-    uri = "http://127.0.0.1:9"
+    uri, before = "http://127.0.0.1:9", {*project.folder.glob("multirun/*")}
     training = project.train("-m", *SWEPT, "seed=1,2", "fold=4", MLFLOW_TRACKING_URI=uri)
     assert training.ended() == 1
     assert training.complaint() == (
@@ -51,6 +51,7 @@ def test_without_a_server_a_sweep_is_refused_in_one_line_and_leaves_nothing(
         "or set MLFLOW_TRACKING_URI to another"
     )
     assert training.stdout.read_text() == ""
+    assert {*project.folder.glob("multirun/*")} == before
 
 
 def test_a_sweep_that_ends_without_its_server_has_its_table_and_the_same_command_sends_it(

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from digits.reporting import figures
 from digits.runs import sweeps, unsent
-from digits.sweeping import callback, place
+from digits.sweeping import callback, composing, place, results
 from digits.sweeping.job import Job
 from stores import mlflow_client, new_store
 
@@ -71,9 +72,9 @@ def test_a_training_that_writes_elsewhere_is_never_done_and_fails_as_the_others(
     elsewhere = job(sweep, out)
     assert elsewhere.done() is None
     elsewhere.failed("train: no luck")
-    assert place.failures(sweep) == ["train: no luck\n"]
+    assert results.failed(sweep) == [results.Failure(("seed=1",), "train: no luck")]
     elsewhere.began()
-    assert place.failures(sweep) == []
+    assert results.failed(sweep) == []
 
 
 def kept_training(store: Any, parent: str, accuracy: float, *, tag: str = "a") -> str:
@@ -91,7 +92,8 @@ def summed_up(
     store: Any, parent: str, monkeypatch: pytest.MonkeyPatch, *, worker: str = "one"
 ) -> dict[str, float]:
     """The figures of a sweep at its end."""
-    config = {"hydra": {"sweep": {"dir": "sweep"}, "sweeper": {}}}
+    folder = worker if Path(worker).exists() else "sweep"
+    config = {"hydra": {"sweep": {"dir": folder}, "sweeper": {}}}
     monkeypatch.setattr(callback, "_open", [place.Place(digest="", run_id=parent, worker=worker)])
     monkeypatch.setattr(callback, "_complaints", [])
     callback.SweepRun().on_multirun_end(OmegaConf.create(config))
@@ -156,7 +158,7 @@ def test_a_training_that_is_done_has_not_failed(store: Any) -> None:
     again.failed("train: the MLflow store cannot be used")
     again.began()
     assert again.done() is not None
-    assert place.failures(sweep) == []
+    assert results.failed(sweep) == []
 
 
 def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(
@@ -185,6 +187,23 @@ def test_a_shared_search_is_over_with_its_last_worker(
     summed_up(store, parent, monkeypatch, worker=workers[1].worker)
     assert "open until" not in capsys.readouterr().out
     assert states(store, parent) == ["FINISHED"]
+
+
+def test_what_failed_with_each_worker_of_a_shared_search_is_summed_up(
+    store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent, _, workers = shared_search(store)
+    for folder in ("sweep", "sweep_2"):
+        job(Path(folder)).failed(f"train: no luck in {folder}")
+    for worker in workers:
+        metrics = summed_up(store, parent, monkeypatch, worker=worker.worker)
+    assert metrics["num_failed"] == 2
+    said = capsys.readouterr().out
+    assert "2 did not finish:\n- seed=1: no luck in sweep\n- seed=1: no luck in sweep_2\n" in said
+    assert callback.complaints() == ["1 of the sweep's trainings failed, see above"]
+    job(Path("sweep")).began()
+    assert summed_up(store, parent, monkeypatch, worker="sweep")["num_failed"] == 1
 
 
 def test_a_worker_that_comes_again_opens_the_search_again(
@@ -230,9 +249,16 @@ def test_each_folder_of_a_sweep_is_a_worker_of_its_own_and_stays_it(
     for folder in ("one", "two", "one"):
         overrides = {"task": ["seed=1,2"]}
         config = {"hydra": {"sweep": {"dir": folder}, "sweeper": {}, "overrides": overrides}}
-        callback.SweepRun().on_multirun_start(OmegaConf.create(config))
+        callback.begin(OmegaConf.create(config))
         known = place.read(Path(folder))
         assert known is not None
         workers.append(known.worker)
     assert workers[0] == workers[2] != workers[1]
     assert job(Path("one")).tags()[sweeps.WORKER] == workers[0]
+
+
+def test_each_choice_of_a_sweep_is_composed_before_it_begins_and_one_number_of_many() -> None:
+    words = ["model=mlp,cnn", "seed=1,2,3", "training.epochs=range(3,9)", "~fold", "seed=4,5"]
+    overrides = OverridesParser.create().parse_overrides([*words, "optimizer.lr=interval(0.1,1)"])
+    rest = ["seed=4", "training.epochs=3", "~fold", "optimizer.lr=0.1"]
+    assert composing.samples(overrides) == [["model=mlp", *rest], ["model=cnn", *rest]]

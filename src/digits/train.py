@@ -42,6 +42,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a person can mend, told of in a sentence; a traceback would say no more.
 FORESEEN = (ValueError, OSError, TrackingError, StudyLost, HydraException)
 MISTAKES = (Mistaken, HydraException)  # of those, in what was asked for
+FAILURES = (OSError, TrackingError, StudyLost)  # and in nothing that was asked for
 # Whether the traceback is wanted all the same; for jobs in other processes, too.
 WANTED = "DIGITS_FULL_ERROR"
 # For Hydra, in a process that only follows another: no folder and no log of its own.
@@ -144,12 +145,14 @@ def main() -> None:
     except (*FORESEEN, OmegaConfBaseException) as error:
         if os.environ[WANTED] == "1":
             raise
-        if isinstance(error, (OSError, TrackingError, StudyLost)):
+        # A group's missing file is a mistake, though an OSError too.
+        if isinstance(error, FAILURES) and not isinstance(error, MISTAKES):
             raise SystemExit(f"train: {_sentence(error)}") from None
         print(f"train: {overrides.explained(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     finally:
         callback.close_what_was_stopped()
+        place.leave_nothing()
     if complaints := callback.complaints():
         raise SystemExit("\n".join(f"train: {complaint}" for complaint in complaints))
 

@@ -13,6 +13,8 @@ PARENT = "mlflow.parentRunId"  # the tag by which MLflow's pages nest runs
 OVERRIDES = "overrides"
 WORKER = "sweep_worker"  # which of those that share a search trains it
 AT_WORK = "at_work/"  # and a worker's name: the tag of the parent run for as long as it is at it
+FAILED = "failed/"  # and a worker's name: the tag of the parent run with a line for each
+LONGEST_TAG = 8000  # characters that MLflow keeps
 BEST = "best_of_sweep"
 SCORE = "bundle/val_accuracy"
 SIZE = "bundle/num_parameters"
@@ -90,6 +92,21 @@ def report(
         client.log_text(run_id, text, "summary.md")
         for name, figure in figures.items():
             client.log_figure(run_id, figure, name, save_kwargs={"bbox_inches": "tight"})
+
+
+def failed(run_id: str, lines: Sequence[str], *, worker: str) -> list[str]:
+    """Note which of a worker's trainings failed and why; returns those of all its workers."""
+    tag = f"{FAILED}{worker}"
+    with tracking.talking_to_server():
+        client = tracking.client()
+        if lines:
+            longest = LONGEST_TAG // len(lines) - 1
+            client.set_tag(run_id, tag, "\n".join(line[:longest] for line in lines))
+        elif tag in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, tag)
+        tags = client.get_run(run_id).data.tags
+    noted = [tags[name] for name in sorted(tags) if name.startswith(FAILED)]
+    return [line for text in noted for line in text.split("\n")]
 
 
 def mark_best(

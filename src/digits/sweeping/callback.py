@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from digits import overrides
 from digits.runs import labels, sweeps, tracking, unsent
-from digits.sweeping import place, results, studies
-from digits.sweeping.groups import MOST_LISTED, Group, best, group, summary
+from digits.sweeping import composing, place, results, studies
+from digits.sweeping.groups import MOST_LISTED, Group, best, group, reasons, summary
 
 _open: list[place.Place] = []  # the sweep whose parent run is not closed yet, if there is one
 _complaints: list[str] = []  # of the sweep that has ended: why all is not well
@@ -41,6 +41,8 @@ def told_of() -> Iterator[None]:
     try:
         yield
     except PastHydra as past:
+        # Raised here, the error has `past` as its context: it must not be a cause of itself.
+        past.__cause__ = past.__context__ = None
         raise past.error from past.error.__cause__
 
 
@@ -49,38 +51,29 @@ class SweepRun(Callback):
 
     @_past_hydra()
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        asked = " ".join(config.hydra.overrides.task)
-        folder = Path(config.hydra.sweep.dir)
-        tracking.check_reachable()
-        known = place.read(folder)
-        shared = studies.parent_run(config)
-        worker = (known and known.worker) or uuid.uuid4().hex
-        run_id = sweeps.start(
-            name=labels.fitting(f"sweep {asked}"),
-            again=shared or (known.run_id if known and known.digest else None),
-            worker=worker,
-        )
-        studies.keep_parent_run(config, run_id)
-        _open[:] = [place.note(folder, run_id=run_id, worker=worker)]
+        composing.expect_composed(config)
+        begin(config)
 
     @_past_hydra()
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         run_id, worker = _open[0].run_id, _open[0].worker
         assert run_id
-        num_failed = len(place.failures(folder))
+        failed = results.failed(folder)
         away: tracking.TrackingError | None = None
         try:
             children = _children(run_id)
+            failures = sweeps.failed(run_id, reasons(failed, children), worker=worker)
         except tracking.TrackingError as error:  # what the folder has is worth a table all the same
             children, away = results.trained(folder), error
+            failures = reasons(failed, children)
         groups = group(children)
         winners = best(groups, small_too="num_parameters" in studies.objectives(config))
         num_given_up = sum(child.given_up for child in children)
-        text = summary(groups, winners, num_failed=num_failed, num_given_up=num_given_up)
+        text = summary(groups, winners, failures=failures, num_given_up=num_given_up)
         metrics: dict[str, float] = {
             "num_trainings": len(children),
-            "num_failed": num_failed,
+            "num_failed": len(failures),
             "num_given_up": num_given_up,
         }
         if groups:
@@ -103,7 +96,7 @@ class SweepRun(Callback):
                 away = error
         _open.clear()  # one that was not told how it ended stays open until the sweep goes on
         missed = any(unsent.holds(child.run_id) for child in children)
-        place.note(folder, finished=not (num_failed or missed or away))
+        place.note(folder, finished=not (failed or missed or away))
         print(f"\n{text}\nrun {run_id}{_going_on(num_others)}", flush=True)
         _complaints[:] = []
         if away:
@@ -111,8 +104,25 @@ class SweepRun(Callback):
                 f"MLflow has no table of this sweep yet: {away.what}; when it is back, the same "
                 "command writes it"
             )
-        if num_failed:
-            _complaints.append(f"{num_failed} of the sweep's trainings failed, see above")
+        if failed:
+            _complaints.append(f"{len(failed)} of the sweep's trainings failed, see above")
+
+
+def begin(config: DictConfig) -> None:
+    """Open the sweep's run, or the one that it has; its folder says which."""
+    asked = " ".join(config.hydra.overrides.task)
+    folder = Path(config.hydra.sweep.dir)
+    tracking.check_reachable()
+    known = place.read(folder)
+    shared = studies.parent_run(config)
+    worker = (known and known.worker) or uuid.uuid4().hex
+    run_id = sweeps.start(
+        name=labels.fitting(f"sweep {asked}"),
+        again=shared or (known.run_id if known and known.digest else None),
+        worker=worker,
+    )
+    _open[:] = [place.note(folder, run_id=run_id, worker=worker)]
+    studies.keep_parent_run(config, run_id)
 
 
 def complaints() -> list[str]:

@@ -1,7 +1,8 @@
 """A sweep's trainings as tasks of a Ray cluster: `hydra/launcher=ray`.
 
 Ray chooses the node of each, by the cores and GPUs it asks for, and starts it again where a node
-is lost: it then goes on after its last finished epoch. The nodes see the project at the same path.
+is lost: it goes on after its last finished epoch if that node sees the same checkpoints. The nodes
+see the project at the same path.
 
 Hydra's own Ray plugin is not used: docs/decisions.md.
 """

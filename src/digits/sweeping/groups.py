@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from digits.runs.sweeps import Child
+from digits.sweeping.results import Failure
 
 REPEATS = ("seed=", "fold=")  # what makes another training of the same group
-MOST_LISTED = 20  # groups in the table
+MOST_LISTED = 20  # groups in the table, and failures below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +76,26 @@ def best(groups: Sequence[Group], *, small_too: bool = False) -> list[Group]:
     return kept
 
 
+def reasons(failures: Sequence[Failure], children: Sequence[Child]) -> list[str]:
+    """Which trainings failed and why, a line each; named by what not all were asked for."""
+    asked = [{*failure.overrides} for failure in failures]
+    asked += [{*child.overrides} for child in children]
+    shared = set.intersection(*asked) if asked else set()
+    lines = []
+    for each in failures:
+        varied = [part for part in each.overrides if part not in shared] or each.overrides
+        lines.append(f"{' '.join(varied)}: {each.sentence.removeprefix('train: ')}")
+    return lines
+
+
 def summary(
-    groups: Sequence[Group], winners: Sequence[Group], *, num_failed: int = 0, num_given_up: int = 0
+    groups: Sequence[Group],
+    winners: Sequence[Group],
+    *,
+    failures: Sequence[str] = (),
+    num_given_up: int = 0,
 ) -> str:
-    """A Markdown table of the groups, readable in a terminal too."""
+    """A Markdown table of the groups, readable in a terminal too; `failures` are a line each."""
     listed = groups[:MOST_LISTED]
     rows = [("trainings", "validation accuracy", "parameters", "")]
     for each in listed:
@@ -91,5 +108,9 @@ def summary(
     rest = len(groups) - len(listed)
     notes = [f"And {rest} more below these."] if rest else []
     notes += [f"{num_given_up} given up: others were better by then."] if num_given_up else []
-    notes += [f"{num_failed} did not finish."] if num_failed else []
+    if failures:
+        notes += [f"{len(failures)} did not finish:"]
+        notes += [f"- {line}" for line in failures[:MOST_LISTED]]
+        rest = len(failures) - MOST_LISTED
+        notes += [f"- and {rest} more."] if rest > 0 else []
     return "\n".join([*lines, *([""] if notes else []), *notes])

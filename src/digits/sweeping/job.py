@@ -48,13 +48,13 @@ class Job:
 
     def failed(self, sentence: str) -> None:
         """Note, in the training's own folder, why it failed."""
-        with replacing(self._own / place.ERROR) as beside:
+        with replacing(self._own / results.ERROR) as beside:
             beside.write_text(f"{sentence}\n", encoding="utf-8")
 
     def began(self) -> None:
         """Forget why an earlier start of it failed."""
         if self.swept:
-            (self._own / place.ERROR).unlink(missing_ok=True)
+            (self._own / results.ERROR).unlink(missing_ok=True)
 
     def epoch(self, row: dict[str, float]) -> None:
         """Tell the search what an epoch came to; raises GivenUp where that is too little."""

@@ -7,6 +7,7 @@ data, and into the same MLflow. What of it is done is what its folder holds: a t
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from digits.runs import tracking
 
 SWEEPS = Path("multirun")
 NOTE = "sweep.json"
-ERROR = "error.txt"  # why a training of the sweep failed, in its folder
+LOCK = ".lock"
 _held: list[FileLock] = []  # for as long as this process lives
 
 
@@ -65,9 +66,13 @@ def note(folder: Path, **changes: Any) -> Place:
     return changed
 
 
-def failures(folder: Path) -> list[str]:
-    """Why each training of this sweep that failed did."""
-    return [path.read_text(encoding="utf-8") for path in sorted(folder.rglob(ERROR))]
+def leave_nothing() -> None:
+    """Remove the folder of a sweep that was refused before it began."""
+    for lock in _held:
+        folder = Path(lock.lock_file).parent
+        known = read(folder)
+        if known and not known.run_id and {path.name for path in folder.iterdir()} <= {NOTE, LOCK}:
+            shutil.rmtree(folder)
 
 
 def _unfinished(digest: str, *, shared: bool) -> Path | None:
@@ -97,7 +102,7 @@ def _new(digest: str) -> Path:
 
 def _kept(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -1,6 +1,7 @@
 """What a sweep's folder says of its trainings, whether MLflow can be asked or not."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import yaml
 from digits.runs.sweeps import Child
 from digits.sweeping import place
 
+ERROR = "error.txt"  # why a training failed, in its folder
 ASKED = Path(".hydra/overrides.yaml")  # in a training's folder, by Hydra
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A training that did not come to its end."""
+
+    overrides: tuple[str, ...]
+    sentence: str  # why
 
 
 def read(out: Path) -> dict[str, Any] | None:
@@ -43,6 +53,20 @@ def trained(folder: Path) -> list[Child]:
                 )
             )
     return children
+
+
+def failed(folder: Path) -> list[Failure]:
+    """The trainings of a sweep that failed."""
+    return [
+        Failure(_asked(path.parent), " ".join(path.read_text(encoding="utf-8").split()))
+        for path in sorted(folder.rglob(ERROR))
+    ]
+
+
+def forget_failures(folder: Path) -> None:
+    """Where all that failed is tried again."""
+    for path in folder.rglob(ERROR):
+        path.unlink()
 
 
 def _asked(own: Path) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from digits.files import write_json
-from digits.sweeping import studies
+from digits.sweeping import place, results, studies
 
 if TYPE_CHECKING:
     import optuna
@@ -59,20 +59,26 @@ class Search(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Train until the study has `num_trials`; those of an earlier start count."""
+        """Train until the study has `num_trials`; those of an earlier start count.
+
+        What failed in an earlier start is tried again first.
+        """
         parser = OverridesParser.create(config_loader=self._loader)
         fixed, space = read_space(parser.parse_overrides(arguments))
         studies.check_objectives(self._config)
         study = studies.open_study(self._config)
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
+        known = place.read(folder)
+        sweep = known.worker if known else ""
         with self._database():
             studies.give_back_stale(study)
+            studies.try_again(study, sweep=sweep)
+        results.forget_failures(folder)  # whoever trains it now
         number = 0
-        while trials := self._next(study, space):
+        while trials := self._next(study, space, sweep=sweep):
             jobs = [[*fixed, *as_overrides(trial.params)] for trial in trials]
             write_json(folder / TRIALS, {number + i: one.number for i, one in enumerate(trials)})
-            self._loader_checks(jobs)
             try:
                 returned = self._launcher.launch(jobs, initial_job_idx=number)
             except BaseException:
@@ -87,23 +93,20 @@ class Search(Sweeper):
             number += len(jobs)
 
     def _next(
-        self, study: "optuna.Study", space: "dict[str, BaseDistribution]"
+        self, study: "optuna.Study", space: "dict[str, BaseDistribution]", *, sweep: str
     ) -> "list[optuna.Trial]":
         """The trainings that come next, at the end those that others have left; or none."""
 
         def ask() -> "list[optuna.Trial]":
-            return studies.ask(study, space, most=self._num_at_once, in_all=self._num_trials)
+            return studies.ask(
+                study, space, most=self._num_at_once, in_all=self._num_trials, sweep=sweep
+            )
 
         with self._database():
             return ask() or (ask() if studies.give_back_stale(study) else [])
 
     def _database(self) -> AbstractContextManager[None]:
         return studies.needing(self._config.hydra.sweeper.storage)
-
-    def _loader_checks(self, jobs: Sequence[Sequence[str]]) -> None:
-        """A misspelt key is said before the first training, not by each."""
-        for job in jobs[:1]:
-            self._loader.load_sweep_config(self._config, list(job))
 
 
 def read_space(overrides: Sequence[Override]) -> "tuple[list[str], dict[str, BaseDistribution]]":

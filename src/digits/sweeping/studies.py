@@ -6,7 +6,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,15 @@ from digits.runs import tracking
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
 PARENT = "mlflow_run"  # of a study: the sweep's run in MLflow, of all that work on it
 WORKER = "worker"  # of a trial: the process that trains it
 PATIENCE_S = 20.0  # with the process that began a study
 CLAIMED_S = 10.0  # after which a trial without a worker is nobody's
+SWEEP = "sweep_worker"  # of a trial: the worker of the sweep in whose folder it is trained
 VOID = "void"  # of a trial: it was given back, and counts as none
+AGAIN = "again_for"  # of a trial: the number of one that failed, which it takes the place of
 # What can be searched for, and where the result of a training has it.
 OBJECTIVES: dict[str, Callable[[dict[str, Any]], float]] = {
     "val_accuracy": lambda result: float(result["validation"]["accuracy"]),
@@ -175,25 +178,49 @@ def keep_parent_run(config: DictConfig, run_id: str) -> None:
 
 
 def ask(
-    study: "optuna.Study", space: "dict[str, BaseDistribution]", *, most: int, in_all: int
+    study: "optuna.Study",
+    space: "dict[str, BaseDistribution]",
+    *,
+    most: int,
+    in_all: int,
+    sweep: str = "",
 ) -> "list[optuna.Trial]":
     """The next trials; fewer, or none, where the study has as many as it should."""
     trials: list[optuna.Trial] = []
     while len(trials) < most:
         trial = _patiently()(study.ask, space)
         _patiently()(trial.set_user_attr, WORKER, worker())
+        _patiently()(trial.set_user_attr, SWEEP, sweep)
         known = _patiently()(study.get_trials, deepcopy=False)
-        if sum(one.number <= trial.number for one in known if counts(one)) > in_all:
+        if sum(one.number <= trial.number for one in counted(known)) > in_all:
             give_back(study, trial.number, again=False)  # others have asked for the last ones
             break
         trials.append(trial)
     return trials
 
 
-def counts(trial: "optuna.trial.FrozenTrial") -> bool:
+def counted(trials: "Sequence[FrozenTrial]") -> "list[FrozenTrial]":
+    """Those of a study's trials that count: begun, not given back, and not tried again since."""
     from optuna.trial import TrialState
 
-    return VOID not in trial.user_attrs and trial.state != TrialState.WAITING
+    replaced = {trial.user_attrs.get(AGAIN) for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if VOID not in trial.user_attrs
+        and trial.state != TrialState.WAITING
+        and trial.number not in replaced
+    ]
+
+
+def try_again(study: "optuna.Study", *, sweep: str) -> None:
+    """Queue what has failed in a worker's folder; of what fails again, when it is started again."""
+    from optuna.trial import TrialState
+
+    for trial in counted(_patiently()(study.get_trials, deepcopy=False)):
+        if trial.state == TrialState.FAIL and trial.user_attrs.get(SWEEP, sweep) == sweep:
+            instead = {AGAIN: trial.number}
+            _patiently()(study.enqueue_trial, trial.params, user_attrs=instead)
 
 
 def tell(study: "optuna.Study", trial: "optuna.Trial", value: Any) -> None:
