@@ -113,7 +113,7 @@ def draw(mistakes: list[tuple[Path, int, dict[str, Any]]], path: Path) -> None:
     frames = [np.frombuffer(base64.b64decode(a["frame"]), np.uint8) for _, _, a in worst]
     side = math.isqrt(len(frames[0])) if frames else 28
     captions = [
-        f"{label} read as {answer['digit']}\n{answer['confidence']:.0%}, {image.stem[-12:]}"
+        f"{label} read as {answer['digit']}, {answer['confidence']:.0%}\n{image.stem[-14:]}"
         for image, label, answer in worst
     ]
     images_NHW = np.stack(frames).reshape(-1, side, side) if frames else np.zeros((0, side, side))
