@@ -1,11 +1,27 @@
 """Signals that ask to stop, kept from landing where they would do harm."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[Any]:
+    """Another handler in the block; yields those of before, by signal."""
+    try:
+        previous = {number: signal.signal(number, handler) for number in ASK_TO_STOP}
+    except ValueError:  # not in the main thread, where no signal arrives
+        yield {}
+        return
+    try:
+        yield previous
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 @contextmanager
@@ -24,15 +40,9 @@ def deferred() -> Iterator[None]:
                 handler(number, frame)
 
     try:
-        previous = {number: signal.signal(number, note) for number in ASK_TO_STOP}
-    except ValueError:  # not in the main thread, where no signal arrives
-        yield
-        return
-    try:
-        yield
+        with _handled_by(note) as previous:
+            yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
         if pending:
             signal.raise_signal(pending[0])
 
@@ -50,15 +60,9 @@ def as_keyboard() -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
-        previous = {number: signal.signal(number, interrupt) for number in ASK_TO_STOP}
-    except ValueError:  # not in the main thread, where no signal arrives
-        yield
-        return
-    try:
-        yield
+        with _handled_by(interrupt):
+            yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
         if pending:
             signal.raise_signal(pending[0])
 
@@ -66,13 +70,5 @@ def as_keyboard() -> Iterator[None]:
 @contextmanager
 def ignored() -> Iterator[None]:
     """Let no signal stop what the block does: the last words of a run."""
-    try:
-        previous = {number: signal.signal(number, signal.SIG_IGN) for number in ASK_TO_STOP}
-    except ValueError:  # not in the main thread, where no signal arrives
+    with _handled_by(signal.SIG_IGN):
         yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
