@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import settings, stopping
+from digits.arrays import write_arrays
 from digits.files import read_json, replacing, replacing_folder, write_json
 
 U8 = NDArray[np.uint8]
@@ -127,14 +128,14 @@ def run(
     title = f"{source['name']}: {len(train):,} training images, {source['image_size']} px"
     figure = figures.data_report(sheet(samples, columns=12), counts, source["classes"], title=title)
     with replacing_folder(out) as folder:
-        np.savez(
+        write_arrays(
             folder / "train.npz",
             train_images=train.images,
             train_labels=train.labels,
             val_images=val.images,
             val_labels=val.labels,
         )
-        np.savez(folder / "test.npz", images=test.images, labels=test.labels)
+        write_arrays(folder / "test.npz", images=test.images, labels=test.labels)
         write_json(folder / "data.json", facts)
     with replacing(report / "data.png") as beside:
         figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})

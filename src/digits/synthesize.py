@@ -23,6 +23,7 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from digits import settings, stopping
+from digits.arrays import write_arrays
 from digits.files import replacing
 from digits.handwriting.nondigits import draw_nondigit
 from digits.handwriting.pen import HEIGHT, draw_digit
@@ -53,8 +54,7 @@ def run(*, dataset: settings.Dataset, out: Path, report: Path) -> dict[str, U8]:
     arrays = {}
     for name, array in drawn.items():
         arrays[name], arrays[f"heldout_{name}"] = np.split(array, [len(array) * 9 // 10])
-    with replacing(out) as beside, beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    write_arrays(out, **arrays)
     sheet_HW = np.vstack([_sheet(arrays["images"], size), _sheet(arrays["nondigits"], size)])
     with replacing(report / "synthetic.png") as beside:
         Image.fromarray(255 - sheet_HW).save(beside, format="PNG")
