@@ -10,8 +10,6 @@ unexport PYTHONDONTWRITEBYTECODE
 # BentoML and MLflow would report their use to their makers.
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
-# Nor does `make ui` need the eight processes in which MLflow's server would run jobs.
-export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 # Instead of a traceback from whatever wanted it.
 EXPECT_FREE_PORT = python -c 'import socket, sys; \
@@ -39,12 +37,7 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000, or another
 
 ui: PORT ?= 5000
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000, or another PORT=
-	@page=$$(python -m digits.runs.overview) && case "$$MLFLOW_TRACKING_URI" in \
-	  http*) echo "The runs are on a server: open $$MLFLOW_TRACKING_URI/$$page" ;; \
-	  *) $(EXPECT_FREE_PORT) && echo "Open http://127.0.0.1:$(PORT)/$$page" && \
-	     PYTHONWARNINGS=ignore mlflow ui --workers 1 --port $(PORT) --uvicorn-opts "--log-level warning" \
-	       --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" ;; \
-	esac
+	@python -m digits.runs.ui --port $(PORT)
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3

@@ -149,6 +149,11 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--url", help="of a running service")
     parser.add_argument("--sheet", type=Path, default=Path("outputs/wild.png"))
     arguments = parser.parse_args(given)
+    if arguments.folder == FOLDER and not FOLDER.exists():
+        raise SystemExit(
+            f"wild: no folder was given, and {FOLDER}, which the committed figures are of, is not "
+            "here; give one of your own: make wild FOLDER=mine"
+        )
     try:
         sets = read_sets(arguments.folder)
         tokens = read_tokens()

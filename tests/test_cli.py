@@ -15,6 +15,7 @@ from digits.reading.normalize import read_frame
 from digits.reading.packaged import content_tag
 from digits.reading.predictor import IDENTITY, Predictor
 from serving_fixtures import METRICS, SELECTED, drawing, write_bundle
+from training_fixtures import ROOT
 
 
 @pytest.fixture
@@ -226,6 +227,22 @@ def test_a_summary_before_any_run_is_one_sentence(
     result = digits("summary")
     assert result.exit_code == 1
     assert result.stderr == "Error: reports/selected.json is missing; run `make repro`\n"
+
+
+def test_a_summary_in_a_fresh_clone_says_what_answers_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("reports", "released"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    result = digits("summary")
+    assert result.exit_code == 1
+    metrics = json.loads((ROOT / "released/lineage.json").read_text())["metrics"]
+    assert result.stderr == (
+        "Error: models/cnn/run.json is missing; run `make repro`; until then `make serve` and "
+        f"`digits predict` answer with the released cnn, {metrics['accuracy']:.2%} of 10,000 test "
+        "images\n"
+    )
 
 
 RULING = {"name": "cnn", "version": 2, "run_id": "other"}

@@ -157,8 +157,8 @@ def test_a_stage_names_what_is_nearest(
         ("model=cn", "model=cn is not there; there is model=cnn"),
         ("augment=nnoe", "augment=nnoe is not there; there is augment=none"),
         ("data=mnst", "data=mnst is not there; there is data=mnist"),
-        ("experiment=speed_9", "there is experiment=speed_99 or speed_99_7"),
-        ("+experiment=speed_9", "there is experiment=speed_99 or speed_99_7"),
+        ("experiment=speed_9", "there is experiment=speed_99, speed_99_7 or speed_99_5"),
+        ("+experiment=speed_9", "there is experiment=speed_99, speed_99_7 or speed_99_5"),
         ("-m model=mlp,lenet", "model=lenet is not there; there is model=lenet5"),
         ("-m seed=1 training.epochs=1,2 +training.epoch=1", "did you mean training.epochs?"),
         ("-m model=glob(lenett*)", "model=glob(lenett*) is nothing at all"),
@@ -210,6 +210,21 @@ def test_a_training_names_what_is_nearest_and_leaves_nothing(
     assert training.complaint().startswith("train: ")
     assert complaint in training.complaint()
     assert training.stdout.read_text() == ""
+
+
+def test_a_sweep_without_data_starts_no_training_and_leaves_nothing(
+    project: Project, tmp_path: Path
+) -> None:
+    uri = new_store(tmp_path / "runs.db")
+    before = {*project.folder.glob("multirun/*")}
+    sweep = project.train("-m", "seed=1,2", "prepared=nowhere", MLFLOW_TRACKING_URI=uri)
+    assert sweep.ended() == 1, sweep.said()
+    assert sweep.complaint() == (
+        "train: nowhere/data.json is missing; run `dvc repro prepare synthesize`"
+    )
+    assert sweep.stdout.read_text() == ""
+    assert mlflow_client(uri).get_experiment_by_name("digits") is None
+    assert {*project.folder.glob("multirun/*")} == before
 
 
 def test_what_the_code_takes_may_be_added(project: Project) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from digits.reading.normalize import UnreadableImage, normalize, open_image, read_frame
-from digits.reading.png import MOST_XMP, SIGNATURE, pixels_alone
+from digits.reading.png import MOST_PIECES, MOST_XMP, SIGNATURE, pixels_alone
 from serving_fixtures import drawing
 
 HEADER_END = len(SIGNATURE) + 25  # of the signature and IHDR
@@ -51,6 +51,14 @@ def test_text_after_the_pixels_is_not_unpacked_either() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 * 2**20
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_pixels_in_a_million_pieces_are_refused(size: int) -> None:
+    pieces = chunk(b"IDAT", bytes(size))
+    assert pixels_alone(with_chunks(drawing(), *[pieces] * (MOST_PIECES - 1)))
+    with pytest.raises(UnreadableImage, match="more than 65536 pieces; save it with another"):
+        open_image(with_chunks(drawing(), *[pieces] * 1_000_000))
 
 
 @pytest.mark.parametrize("name", [b"prVt", b"PLTE", b"ABCD"])

@@ -25,11 +25,13 @@ def test_a_training_says_a_line_an_epoch_and_one_at_the_end(project: Project) ->
         "cnn: only 80 steps of training, which is too few to learn much; give it more by "
         "training.epochs or a smaller training.batch_size"
     )
-    opening, first, second, result = training.stdout.read_text().splitlines()
+    opening, layers, first, second, result = training.stdout.read_text().splitlines()
     assert opening.startswith("cnn: 2,203 parameters, 640 images, 2 epochs of 40 steps on cpu ")
+    assert layers.startswith("cnn: 28x28, conv ")
+    assert layers.endswith(", dense 11")  # ten digits, and what is none
     assert first.startswith("cnn epoch 1/2  loss ")
     assert second.startswith("cnn epoch 2/2  loss ")
-    assert result.startswith("cnn: 2,203 parameters, validation ")
+    assert result.startswith("cnn: 2,203 parameters, as exported it reads ")
     assert project.run_id("said") in result
 
 
@@ -58,7 +60,7 @@ def test_an_interrupted_training_goes_on_in_the_same_run_to_the_same_bytes(
     assert stored_run(trained, run_id).info.status == "KILLED"
 
     training = start().reached("epoch 2/4")
-    assert training.stdout.read_text().splitlines()[1] == "cnn: going on after epoch 1"
+    assert training.stdout.read_text().splitlines()[2] == "cnn: going on after epoch 1"
     assert stored_run(trained, run_id).info.status == "RUNNING"
     assert training.signalled(signal.SIGTERM) == 143
     assert training.complaint() == f"train: stopped by SIGTERM; {hint}"
@@ -171,7 +173,11 @@ def test_a_sweep_trains_each_combination_and_one_that_fails_does_not_cost_the_ot
     [
         ("training.epochs=0", 2, "train: training.epochs must be an integer >= 1, got 0"),
         ("training.batch_size=641", 1, "train: training.batch_size must be in 1..640 (the trai"),
-        ("prepared=nowhere", 1, "train: nowhere/data.json is missing; run `dvc repro prepare`"),
+        (
+            "prepared=nowhere",
+            1,
+            "train: nowhere/data.json is missing; run `dvc repro prepare synthesize`",
+        ),
         (
             "data=optdigits",
             1,

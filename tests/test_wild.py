@@ -78,6 +78,14 @@ def test_a_folder_without_labels_is_said_in_one_sentence(
         wild.main([str(tmp_path), "--url", "http://127.0.0.1:9"])
 
 
+def test_without_a_folder_and_without_the_usual_one_a_folder_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"no folder was given, .* make wild FOLDER=mine"):
+        wild.main([])
+
+
 def test_a_service_is_started_where_none_is_named_and_a_file_that_is_gone_is_named(
     packaged: Packaged, monkeypatch: pytest.MonkeyPatch
 ) -> None:

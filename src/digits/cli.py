@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from digits.files import read_json
+from digits.settings import either
 from digits.stopping import Mistake
 
 REPORTS = Path("reports")
@@ -114,7 +115,7 @@ def _no_bundle(model: Path) -> str:
     """A folder that is no bundle, with those nearest to it that are."""
     known = [str(path.parent) for where in BUNDLES for path in Path().glob(f"{where}/model.json")]
     near = difflib.get_close_matches(str(model), known, n=2, cutoff=0.5) or known
-    there = f"; there is {' or '.join(near)}" if near else "; `make repro` makes one"
+    there = f"; there is {either(near)}" if near else "; `make repro` makes one"
     return f"{click.format_filename(model)} is no bundle, it has no model.json{there}"
 
 
@@ -130,8 +131,6 @@ def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
 @main.command(short_help="Say which model was selected and how good it is.")
 def summary() -> None:
     """Say which model the pipeline selected, how good it is, and what to do next."""
-    if not (REPORTS / "selected.json").exists():
-        raise click.ClickException(f"{REPORTS / 'selected.json'} is missing; run `make repro`")
     try:
         selected = read_json(REPORTS / "selected.json", stage="select")
         name = selected["model"]
@@ -140,7 +139,10 @@ def summary() -> None:
         data = read_json(REPORTS / "data.json", stage="prepare")
         ruling = read_json(CHAMPION / "champion.json", stage="gate")
         verdict = read_json(CHAMPION / "verdict.json", stage="gate")
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:  # a fresh clone has the committed reports and nothing else
+        missing = str(error).partition(";")[0]
+        raise click.ClickException(f"{missing}; run `make repro`{_released()}") from None
+    except ValueError as error:
         raise click.ClickException(str(error)) from None
     version = f", version {selected['version']}" if selected["version"] else ""
     click.secho(f"\n{name}{version}", bold=True)
@@ -173,6 +175,21 @@ def summary() -> None:
     click.echo("  make serve    draw digits on a page, on http://127.0.0.1:3000")
     click.echo("  make ui       compare the runs, on http://127.0.0.1:5000")
     click.echo("  make sweep    train more models and seeds")
+
+
+def _released() -> str:
+    """What answers meanwhile, where the pipeline has made no model."""
+    from digits.reading.packaged import RELEASED, packaged_folder
+
+    path = packaged_folder() / "lineage.json"
+    if path.parent != RELEASED or not path.exists():
+        return ""
+    lineage = read_json(path, stage="package")
+    return (
+        f"; until then `make serve` and `digits predict` answer with the released "
+        f"{lineage['name']}, {lineage['metrics']['accuracy']:.2%} of "
+        f"{lineage['metrics']['num_images']:,} test images"
+    )
 
 
 if __name__ == "__main__":

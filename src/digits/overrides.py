@@ -16,7 +16,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from digits.settings import CONF, Mistaken
+from digits.settings import CONF, Mistaken, either
 
 
 def expect_known(words: Sequence[str]) -> None:
@@ -55,8 +55,8 @@ def explained(error: Exception) -> str:
         asked = re.search(r"Could not find '([^']*)'", text)
         name = asked[1].rpartition("/")[2] if asked else ""
         known = options[2].split()
-        near = difflib.get_close_matches(name, known, n=2) or known
-        return f"{options[1]}={name} is not there; there is {options[1]}={' or '.join(near)}"
+        near = difflib.get_close_matches(name, known, n=3) or known
+        return f"{options[1]}={name} is not there; there is {options[1]}={either(near)}"
     if gone := re.match(r"Could not delete from config\. '([\w.]+)' does not exist", text):
         try:
             _expect_known(gone[1])

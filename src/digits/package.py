@@ -202,7 +202,9 @@ def main() -> None:
                 reports=options.reports,
                 compare=compare,
             )
-    print(f"packaged {tag}")
+    model = read_json(SERVED / "lineage.json", stage="package")
+    print(f"packaged {model['name']}, version {model['version']}")
+    print(f"  as model    {model['tag']}, in the Bento {tag}")
     print(f"  serve it:   make serve    (or, from anywhere: bentoml serve {tag})")
     print(f"  export it:  bentoml export {tag} digits.bento")
 

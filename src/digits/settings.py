@@ -5,6 +5,7 @@ This module imports nothing heavy: every stage and the command line start with i
 
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ def synthetic_shares(synthetic: dict[str, Any]) -> dict[str, float]:
 
 class Mistaken(ValueError):
     """What a person asked for is not there or cannot be: one line, and exit status 2."""
+
+
+def either(words: Iterable[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +173,8 @@ def expect_model(name: str, *, conf: Path = CONF) -> None:
     """Raise Mistaken for a model that has no file in conf/model/, with the nearest that has one."""
     known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=2) or known
-        raise Mistaken(f"{name!r} is no model of {conf / 'model'}; there is {' or '.join(near)}")
+        near = difflib.get_close_matches(name, known, n=3) or known
+        raise Mistaken(f"{name!r} is no model of {conf / 'model'}; there is {either(near)}")
 
 
 def load_dataset(name: str, *, conf: Path = CONF) -> Dataset:

@@ -104,9 +104,9 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
         return float("nan")
     left = ", which `digits sync` completes" if unsent.holds(result["run_id"]) else ""
     print(
-        f"{result['name']}: {result['num_parameters']:,} parameters, validation "
-        f"{result['validation']['accuracy']:.2%} of {result['validation']['num']:,} images, "
-        f"{how}; {out / 'bundle'}, run {result['run_id']}{left}",
+        f"{result['name']}: {result['num_parameters']:,} parameters, as exported it reads "
+        f"{result['validation']['accuracy']:.2%} of {result['validation']['num']:,} validation "
+        f"images, {how}; {out / 'bundle'}, run {result['run_id']}{left}",
         flush=True,
     )
     return part.value(result)

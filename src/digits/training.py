@@ -143,7 +143,7 @@ def _load_libraries() -> None:
 def read_data_facts(prepared: Path) -> dict[str, Any]:
     """What the prepare stage says of the images: name, digest, mean, std, classes, size."""
     try:
-        return read_json(prepared / "data.json", stage="prepare")
+        return read_json(prepared / "data.json", stage="prepare synthesize")
     except FileNotFoundError as missing:
         name = prepared.parent.name
         if prepared != settings.prepared_folder(name) or name == settings.load_params().data_name:
@@ -214,7 +214,7 @@ def _log_results(
     tracked.describe(
         f"**{meta['name']}**, {meta['num_parameters']:,} parameters: "
         f"{meta['validation']['accuracy']:.2%} of {meta['validation']['num']:,} validation images "
-        f"after {len(history)} epochs on {training.description}."
+        f"after {len(history)} epoch{'s' * (len(history) != 1)} on {training.description}."
     )
     tracked.log_files(bundle, "bundle")
     if lineage.LOCK.exists():

@@ -46,12 +46,18 @@ class Progress(pl.Callback):
         print(
             f"{self._name} {self._epoch(trainer)}  loss {metrics['train_loss']:.4f}  "
             f"validation {metrics['val_accuracy']:.2%}  {metrics['epoch_s']:.1f} s  "
-            f"{metrics['images_per_s']:,.0f} images/s",
+            f"{metrics['images_per_s']:,.0f} images/s{self._left(trainer, metrics['epoch_s'])}",
             flush=True,
         )
 
     def _epoch(self, trainer: pl.Trainer) -> str:
         return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+
+    def _left(self, trainer: pl.Trainer, epoch_s: float) -> str:
+        """How long the rest will take, where that is worth knowing."""
+        assert trainer.max_epochs is not None
+        minutes = (trainer.max_epochs - trainer.current_epoch - 1) * epoch_s / 60
+        return f", about {minutes:.0f} min left" if minutes >= 1 else ""
 
     def _close_bar(self) -> None:
         if self._bar is not None:

@@ -39,6 +39,7 @@ from digits.scores import accuracy
 
 # 700 images in 18 steps were read at 27 %, in 180 steps at 98 %.
 FEW_STEPS = 100
+LAYERS = {"Conv2d": "conv", "Linear": "dense"}  # those with weights, by what conf/ calls them
 
 
 class Session:
@@ -154,11 +155,28 @@ class Session:
         return teacher
 
     def outline(self) -> str:
-        """One line: what is trained, on what, for how long."""
+        """Two lines: what is trained, on what, for how long; and its layers."""
+        epochs = self._trainer.max_epochs
         return (
             f"{self._name}: {num_parameters(self._learner.network):,} parameters, "
-            f"{self.num_train:,} images, {self._trainer.max_epochs} epochs of "
-            f"{self._data.steps_per_epoch} steps on {self.description}"
+            f"{self.num_train:,} images, {epochs} epoch{'s' * (epochs != 1)} of "
+            f"{self._data.steps_per_epoch} steps on {self.description}\n"
+            f"{self._name}: {self._layers()}"
+        )
+
+    def _layers(self) -> str:
+        """The layers with weights of one member, each with the size of what it gives."""
+        summary = ModelSummary(self._learner, max_depth=-1)
+        rows = zip(summary.layer_types, summary.out_sizes, strict=True)
+        layers = [
+            f"{LAYERS[kind]} {'x'.join(map(str, size[1:]))}"
+            for kind, size in rows
+            if kind in LAYERS
+        ]
+        members = self._learner.network.num_members
+        size = "x".join([str(self._facts["image_size"])] * 2)
+        return f"{f'{members} x ' if members > 1 else ''}{size}, " + ", ".join(
+            layers[: len(layers) // members]
         )
 
     def architecture(self) -> str:

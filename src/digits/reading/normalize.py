@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from .ink import Box, Ink, find_ink
 from .planes import WORK_SIDE, NDArrayF32, plane
-from .png import pixels_alone
+from .png import MOST_PIECES, Shredded, pixels_alone
 
 NDArrayU8 = NDArray[np.uint8]
 
@@ -65,6 +65,10 @@ def open_header(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(pixels_alone(data)), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(_too_large("far too many")) from None
+    except Shredded:
+        raise UnreadableImage(
+            f"the PNG image comes in more than {MOST_PIECES} pieces; save it with another program"
+        ) from None
     except Exception:  # on hostile bytes Pillow's parsers raise a dozen kinds
         raise UnreadableImage(
             f"the {len(data)} bytes are not an image that can be read; "

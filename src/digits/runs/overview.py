@@ -1,9 +1,4 @@
-"""MLflow's own list of the trainings, with the columns that matter and the best first.
-
-    python -m digits.runs.overview
-
-prints where its pages show it, after their address: `make ui` does.
-"""
+"""MLflow's own list of the trainings, with the columns that matter and the best first."""
 
 import json
 
@@ -42,15 +37,3 @@ def page() -> str:
             client.set_experiment_tag(experiment_id, tag, wanted)
     query = f"workflowType=machine_learning&viewStateShareKey={KEY}"
     return f"#/experiments/{experiment_id}/runs?{query}"
-
-
-def main() -> None:
-    tracking.be_quiet_and_quick()
-    try:
-        print(page())
-    except tracking.TrackingError as error:
-        raise SystemExit(f"ui: {error}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -240,7 +240,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = error.detail
-    if error.status_code == 405:
+    if error.status_code == 404:
+        sentence = f"{request.url.path[:80]} is not there; the page is at /, the routes at /docs"
+    elif error.status_code == 405:
         sentence = f"{request.url.path} does not take {request.method}; the routes are at /docs"
     return JSONResponse({"error": sentence}, error.status_code, headers=error.headers)
 

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from digits import configuration, training
 from digits.settings import Mistaken
 from digits.sweeping import search, studies
 
@@ -17,7 +20,8 @@ NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 def expect_composed(config: DictConfig) -> None:
     """Raise what Hydra raises of a training of the sweep that it cannot compose.
 
-    Not of each: that takes Hydra a tenth of a second, and it does so itself, later.
+    And FileNotFoundError where what it would learn from is not there. Not of each training: that
+    takes Hydra a tenth of a second, and it does so itself, later.
     """
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create(config_loader=loader)
@@ -28,7 +32,15 @@ def expect_composed(config: DictConfig) -> None:
     elif config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         _expect_discrete(overrides)
     for words in samples(overrides):
-        loader.load_sweep_config(config, words)
+        composed = loader.load_sweep_config(config, words)
+        # Hydra's own part cannot be resolved yet.
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        _expect_data(configuration.plain(own))
+
+
+def _expect_data(config: dict[str, Any]) -> None:
+    training.read_data_facts(Path(config["prepared"]))
+    configuration.synthetic_sha256(config)
 
 
 def samples(overrides: Sequence[Override]) -> list[list[str]]:
