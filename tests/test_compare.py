@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from scipy.stats import binomtest
 
 from digits.commands import main
+from digits.files import write_json
 from digits.reading.predictor import Predictor
 from drawn import drawn_set
 from serving_fixtures import ROOT, write_bundle
@@ -213,9 +214,10 @@ def test_the_table_of_runs_is_a_report_too(tmp_path: Path) -> None:
             assert f"<td>{cell}</td>" in page
 
 
-@pytest.mark.parametrize("word", ["champion", "v1", "1", "id", "start of id", "tiny two"])
+@pytest.mark.parametrize("word", ["champion", "v1", "1", "id", "start of id", "tiny two", "mine"])
 def test_a_run_is_found_by_what_people_call_it(store: Store, word: str) -> None:
     run_id = store.ids["tiny two"]
+    write_json(Path("models/mine/run.json"), {"run_id": run_id})
     named = {"id": run_id, "start of id": run_id[:8]}.get(word, word)
     found = json.loads(digits("compare", "tiny one", named, "--json").stdout)
     assert found["second"]["run_id"] == run_id

@@ -73,9 +73,9 @@ def test_an_interrupted_training_goes_on_in_the_same_run_to_the_same_bytes(
     training = start()
     assert training.ended() == 0, training.said()
     lines = training.stdout.read_text().splitlines()
-    assert lines[1] == "cnn: going on after epoch 3"
-    assert lines[2].startswith("cnn epoch 4/4 ")
-    assert len(lines) == 4
+    assert lines[2] == "cnn: going on after epoch 3"
+    assert lines[3].startswith("cnn epoch 4/4 ")
+    assert len(lines) == 5
     assert trained.run_id("resumed") == run_id
     assert stored_run(trained, run_id).info.status == "FINISHED"
     assert steps(trained, run_id) == [1, 2, 3, 4]
@@ -104,7 +104,7 @@ def test_a_damaged_checkpoint_is_named_and_the_training_starts_anew(
     assert training.ended() == 0, training.said()
     damaged = checkpoint.relative_to(interrupted.folder)
     assert training.complaint() == f"cnn: {damaged} is damaged, starting anew"
-    assert training.stdout.read_text().splitlines()[1].startswith("cnn epoch 1/4 ")
+    assert training.stdout.read_text().splitlines()[2].startswith("cnn epoch 1/4 ")
     assert steps(interrupted, interrupted.run_id("mended")) == [1, 2, 3, 4]
     assert interrupted.bundle("mended") == trained.bundle("trained")
 

@@ -7,6 +7,7 @@ there is no MLflow. What a command needs is imported when it runs.
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import click
@@ -64,11 +65,13 @@ def adopt_command(run: str, name: str | None) -> None:
 
 
 @click.command("history", short_help="List who became champion, when, by whom, and why.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON a change.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="A line of JSON a change, with its time in UTC."
+)
 def history_command(as_json: bool) -> None:
     """List who became champion, when, by whom, instead of whom, and why; the last one first."""
     from digits import promotion
-    from digits.runs import history
+    from digits.runs import history, listing
 
     finished = _tried(promotion.finish)
     if finished:
@@ -81,8 +84,9 @@ def history_command(as_json: bool) -> None:
             click.echo(json.dumps(asdict(entry)))
         else:
             instead = f" instead of {entry.instead_of}" if entry.instead_of else ""
+            when = listing.local_time(1000 * datetime.fromisoformat(entry.when).timestamp())
             click.echo(
-                f"{entry.when}  version {entry.version}{instead}, {entry.what} by {entry.who}: "
+                f"{when}  version {entry.version}{instead}, {entry.what} by {entry.who}: "
                 f"{entry.why}"
             )
             if entry.compared:

@@ -56,7 +56,8 @@ def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool, html: Path
 def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
     """Compare two trainings: parameters, results, and the same test images one by one.
 
-    A and B are run ids or the beginning of one, run names, versions such as v7, or `champion`.
+    A and B are run ids or the beginning of one, run names, versions such as v7, `champion`, or
+    candidates of the pipeline here, such as cnn.
     """
     from digits.runs import comparison
     from digits.runs.tracking import TrackingError

@@ -1,10 +1,15 @@
-"""Find the run that a person means: by its id or the start of it, its name, a version, an alias."""
+"""Find the run that a person means.
+
+By its id or the start of it, its name, a version, an alias, or as a candidate of the pipeline here.
+"""
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from digits.files import read_json
 from digits.runs import tracking
 from digits.runs.registry import CHALLENGER, CHAMPION, MODEL
 
@@ -17,6 +22,7 @@ MISSING = {
     CHAMPION: "`make repro` makes one",
     CHALLENGER: "a selected model that is not better than the champion becomes one",
 }
+MODELS = Path("models")  # of the pipeline
 MOST_NAMED = 200  # runs whose names are looked at for what was meant
 
 
@@ -24,13 +30,14 @@ def find(word: str) -> Any:
     """The MLflow run of a training.
 
     `word` is a run's id or its beginning, a run's whole name, a version of the registered model
-    (`v7` or `7`), or an alias of it (`champion`). ValueError says what is not there, or names the
-    runs that fit where several do; TrackingError that the store cannot be used.
+    (`v7` or `7`), an alias of it (`champion`), or a folder of models/ (`cnn`).
+    ValueError says what is not there, or names the runs that fit where several do; TrackingError
+    that the store cannot be used.
     """
     tracking.check_reachable()
     with tracking.talking_to_server():
         client = tracking.client()
-        for look in (_by_version, _by_id, _by_name):
+        for look in (_by_version, _by_id, _by_name, _by_candidate):
             found = look(client, word)
             if len(found) > 1:
                 fitting = ", ".join(f"{run.info.run_id[:8]} ({run.info.run_name})" for run in found)
@@ -90,6 +97,14 @@ def _by_name(client: "MlflowClient", word: str) -> list[Any]:
         return []
     quote = '"' if "'" in word else "'"
     return _search(client, f"attributes.run_name = {quote}{word}{quote}")
+
+
+def _by_candidate(client: "MlflowClient", word: str) -> list[Any]:
+    """The training that the pipeline has of this name, of the many that MLflow may know."""
+    path = MODELS / word / "run.json"
+    if not re.fullmatch(r"[\w-]+", word) or not path.exists():
+        return []
+    return _search(client, f"attributes.run_id = '{read_json(path, stage='train')['run_id']}'")
 
 
 def _search(client: "MlflowClient", clause: str) -> list[Any]:

@@ -121,7 +121,7 @@ def _training(run: Any) -> Training:
     )
 
 
-def local_time(milliseconds: int) -> str:
+def local_time(milliseconds: float) -> str:
     """MLflow's time as a person here writes it, to the minute."""
     return datetime.fromtimestamp(milliseconds / 1000).isoformat(" ", "minutes")
 
