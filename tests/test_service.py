@@ -272,7 +272,10 @@ def test_frames_that_nobody_asked_to_be_judged_do_not_count_as_accepted(service:
 
 def test_paths_that_nobody_knows_fill_no_memory(service: Service) -> None:
     for path in ("/nothing/1", "/nothing/2", "/web/nothing"):
-        assert service.client.get(path).status_code == 404
+        missing = service.client.get(path)
+        assert missing.status_code == 404
+        sentence = f"{path} is not there; the page is at /, the routes at /docs"
+        assert missing.json() == {"error": sentence}
     text = service.client.get("/metrics").text
     assert "nothing" not in text
     assert 'digits_request_seconds_count{route="other",status="404"}' in text
