@@ -23,6 +23,7 @@ pytest_plugins = (
     "gate_fixtures",
     "launcher_fixtures",
     "page_fixtures",
+    "pipeline_fixtures",
     "promotion_fixtures",
     "postgres_fixtures",
     "team_fixtures",
@@ -31,7 +32,7 @@ pytest_plugins = (
 
 # What takes minutes is begun first, so that none of it is left to one process at the end: by the
 # module, or by the fixture that it shares with other modules.
-LONGEST = ("test_pipeline", "forkserver", "another forkserver", "test_launchers", "packaged")
+LONGEST = ("story", "forkserver", "another forkserver", "test_launchers", "packaged")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

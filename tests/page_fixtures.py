@@ -2,16 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from page import ARGUMENTS, BROWSERS
-from serving_fixtures import (
-    Service,
-)
+from serving_fixtures import Service
 
 # A camera that shows a test picture, and a user who allows it.
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -90,3 +88,15 @@ def ink(page: Page) -> int:
             " return d.filter((v, i) => i % 4 === 0 && v < 128).length; }"
         )
     )
+
+
+def phone(browser: Browser, service: Service, act: Callable[[Page], None]) -> None:
+    """Act on the page as the narrowest phone shows it, and expect that nothing sticks out."""
+    with browser.new_context(
+        viewport={"width": 320, "height": 740}, has_touch=True, is_mobile=True
+    ) as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{service.port}/")
+        expect(page.locator("#bars tr")).to_have_count(10)
+        act(page)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 320

@@ -15,7 +15,6 @@ from digits.reading.normalize import read_frame
 from digits.reading.packaged import content_tag
 from digits.reading.predictor import IDENTITY, Predictor
 from serving_fixtures import METRICS, SELECTED, drawing, write_bundle
-from training_fixtures import ROOT
 
 
 @pytest.fixture
@@ -218,83 +217,6 @@ def test_a_package_that_was_changed_is_not_asked(project: Path) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert "served does not match its own digest" in result.stderr
     assert "dvc repro -f package" in result.stderr
-
-
-def test_a_summary_before_any_run_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = digits("summary")
-    assert result.exit_code == 1
-    assert result.stderr == "Error: reports/selected.json is missing; run `make repro`\n"
-
-
-def test_a_summary_in_a_fresh_clone_says_what_answers_meanwhile(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("reports", "released"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    result = digits("summary")
-    assert result.exit_code == 1
-    metrics = json.loads((ROOT / "released/lineage.json").read_text())["metrics"]
-    assert result.stderr == (
-        "Error: models/cnn/run.json is missing; run `make repro`; until then `make serve` and "
-        f"`digits predict` answer with the released cnn, {metrics['accuracy']:.2%} of 10,000 test "
-        "images\n"
-    )
-
-
-RULING = {"name": "cnn", "version": 2, "run_id": "other"}
-
-
-@pytest.mark.parametrize(
-    ("fallback", "verdict", "said"),
-    [
-        (
-            False,
-            {"promoted": True, "reason": "there was no champion", "champion": None},
-            "champion   yes: there was no champion",
-        ),
-        (
-            True,
-            {"promoted": False, "reason": "not shown to be better", "champion": RULING},
-            "champion   no, cnn, version 2, is, and is served: not shown to be better",
-        ),
-    ],
-)
-def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fallback: bool,
-    verdict: dict[str, Any],
-    said: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    metrics = {"accuracy": 0.995, "accuracy_low": 0.994, "accuracy_high": 0.996}
-    files = {
-        "reports/selected.json": SELECTED,
-        "reports/tiny/metrics.json": {**metrics, "num_images": 10_000, "latency_ms": 0.08},
-        "models/tiny/run.json": {"train_s": 41.4, "trainer": "cpu bf16-mixed"},
-        "reports/data.json": {"name": "x", "requested": "mnist", "fallback": fallback},
-        "champion/verdict.json": {**verdict, "selected": SELECTED},
-        "champion/champion.json": verdict["champion"] or SELECTED,
-    }
-    for path, content in files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(json.dumps(content))
-    result = digits("summary")
-    assert result.exit_code == 0
-    for part in (
-        "tiny, version 3",
-        said,
-        SELECTED["reason"],
-        "99.50% of 10,000 test images (95 % interval 99.40% to 99.60%)",
-        "41 s to train on cpu bf16-mixed, 0.08 ms to read one image",
-        "make serve",
-    ):
-        assert part in result.stdout
-    assert ("mnist could not be fetched" in result.stdout) is fallback
 
 
 def test_every_command_says_what_it_does() -> None:

@@ -13,6 +13,7 @@ with warnings.catch_warnings():
     import torch
     from torch import Tensor, nn
 
+    from digits.learning.export import check_parity, to_onnx
     from digits.learning.models import (
         Ensemble,
         LayerNorm,
@@ -27,6 +28,7 @@ from digits import configuration
 
 CONF = Path(__file__).parent.parent / "conf/model"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
+PRESETS = sorted(f"experiment={path.stem}" for path in (CONF.parent / "experiment").glob("*.yaml"))
 
 
 def frames(num: int, *, size: int) -> Tensor:
@@ -48,6 +50,20 @@ def test_a_model_has_the_parameters_that_its_file_claims_and_answers_any_batch(
     num_outputs = 10 + (config["synthetic"]["nondigits"] > 0)
     body = make_body(config["model"], image_size=int(size or 28), num_outputs=num_outputs)
     assert f"{num_parameters(body):,}" == claimed
+
+
+@pytest.mark.parametrize("asked", [*(f"model={name}" for name in NAMES), *PRESETS])
+def test_a_model_of_conf_exported_answers_as_torch_does(asked: str) -> None:
+    config = configuration.compose([asked])
+    size = 8 if asked == "model=simple_mlp" else 28
+    torch.manual_seed(1)
+    body = make_body(config["model"], image_size=size, num_outputs=11)
+    network = Network(body, mean=0.1, std=0.3)
+    images_NHW = frames(7, size=size).numpy()
+    # Raises where ONNX Runtime and torch disagree.
+    logits_NK = check_parity(network, to_onnx(network, image_size=size), images_NHW)
+    assert logits_NK.shape == (7, 11)
+    assert logits_NK.std(axis=0).min() > 0  # each output depends on the image
 
 
 @pytest.mark.parametrize("size", [8, 28, 29, 32])

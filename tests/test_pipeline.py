@@ -1,21 +1,13 @@
 """The real pipeline, run by the real DVC, on a small data set that one file describes."""
 
-import json
 import re
-import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from mlflow.tracking import MlflowClient
 
-from checkout import NUM_TEST, NUM_TRAIN, VAL_SIZE, Checkout, Outcome, fill_mirror, make_checkout
-from digits.runs import overview
+from checkout import NUM_TEST, NUM_TRAIN, VAL_SIZE, Checkout
+from pipeline_fixtures import Story
 
 pytestmark = [
     # Building the story takes most of this: the first test to ask for it waits.
@@ -23,75 +15,6 @@ pytestmark = [
     # MLflow's SQL store asks SQLAlchemy for something that it no longer recommends.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
 ]
-
-
-@dataclass(frozen=True)
-class Offline:
-    """A checkout that reached no mirror at first, and what it did then and with a mirror."""
-
-    away: Outcome  # as far as the data
-    report: dict[str, Any]
-    back: Outcome  # as far as the data
-    report_back: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Story:
-    """A checkout in which the whole pipeline ran."""
-
-    checkout: Checkout
-    first: Outcome
-    crowned: tuple[str, int]  # run and version
-    offline: Offline
-
-    @property
-    def mlflow(self) -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.checkout.folder / 'mlflow.db'}")
-
-    def champion(self) -> tuple[str, int]:
-        """The run and the version that the registry's alias points at now."""
-        version = self.mlflow.get_model_version_by_alias("digits", "champion")
-        return str(version.run_id), int(version.version)
-
-
-def go_offline_and_back(checkout: Checkout, mirror: Path) -> Offline:
-    away = checkout.dvc("repro", "prepare")
-    report = checkout.json("reports/data.json")
-    checkout.env["MNIST_MIRROR"] = str(mirror)
-    # `dvc exp run` first brings back what dvc.lock names: the stand-in must not come with it.
-    back = checkout.dvc("exp", "run", "prepare")
-    return Offline(
-        away=away,
-        report=report,
-        back=back,
-        report_back=checkout.json("reports/data.json"),
-    )
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    mirror = fill_mirror(tmp_path_factory.mktemp("mirror"))
-    checkouts = [
-        make_checkout(tmp_path_factory.mktemp("checkout"), home=tmp_path_factory.mktemp("home"))
-        for _ in range(2)
-    ]
-    checkout, offline = checkouts
-    checkout.env["MNIST_MIRROR"] = str(mirror)
-    # Side by side, since most of a stage's time is Python starting on one core.
-    with ThreadPoolExecutor() as pool:
-        other = pool.submit(go_offline_and_back, offline, mirror)
-        first = checkout.dvc("repro")
-        selected = checkout.json("reports/selected.json")
-        checkout.commit()
-        crowned = (selected["run_id"], selected["version"])
-        return Story(checkout, first, crowned, other.result())
-
-
-@pytest.fixture
-def checkout(story: Story) -> Iterator[Checkout]:
-    """The checkout as the first run left it: every test may change what it likes."""
-    yield story.checkout
-    story.checkout.reset()
 
 
 def test_one_command_runs_everything(story: Story) -> None:
@@ -221,6 +144,24 @@ def test_a_value_and_a_choice_in_conf_can_be_set_from_the_command_line(checkout:
     assert checkout.changed() == {"prepare", "train@mlp", "train@cnn"}
 
 
+def test_a_training_by_hand_is_adopted_and_the_pipeline_repeats_it_to_the_byte(
+    checkout: Checkout,
+) -> None:
+    asked = ("model=mlp", "seed=5", "optimizer.lr=0.002", "augment=none")
+    checkout.command("python", "-m", "digits.train", *asked, "out=outputs/by_hand")
+    found = checkout.json("outputs/by_hand/run.json")
+    checkout.command("digits", "adopt", found["run_id"], "--name", "found")
+    ran = checkout.dvc("repro", "compose", "train@found", "evaluate@found").ran
+    assert ran == {"compose", "train@found", "evaluate@found"}
+    by_hand, repeated = (checkout.folder / "outputs/by_hand", checkout.folder / "models/found")
+    for name in ("bundle/model.onnx", "bundle/weights.safetensors"):
+        assert (by_hand / name).read_bytes() == (repeated / name).read_bytes(), name
+    meta = checkout.json("models/found/bundle/model.json")
+    assert meta["validation"] == checkout.json("outputs/by_hand/bundle/model.json")["validation"]
+    for folder in ("models/found", "reports/found"):  # no stage of the next test's has them
+        shutil.rmtree(checkout.folder / folder)
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "stages"),
     [
@@ -251,102 +192,3 @@ def test_a_change_concerns_the_stages_that_use_it(
 ) -> None:
     checkout.edit(path, old, new)
     assert checkout.changed() == stages
-
-
-def test_dvc_shows_the_metrics_and_the_plots(checkout: Checkout) -> None:
-    shown = checkout.command("dvc", "metrics", "show", "--json").stdout
-    # DVC's JSON holds one entry a revision; without one it is the workspace.
-    (workspace,) = json.loads(shown).values()
-    metrics = workspace["data"]["reports/mlp/metrics.json"]["data"]
-    assert metrics == checkout.json("reports/mlp/metrics.json")
-    checkout.dvc("plots", "show")
-    page = (checkout.folder / "dvc_plots/index.html").read_text()
-    for part in ("Confusion on the test images", "Validation accuracy", "mistakes.png"):
-        assert part in page
-
-
-def test_the_summary_says_what_was_selected_and_what_to_type_next(checkout: Checkout) -> None:
-    said = checkout.command("digits", "summary").stdout
-    selected = checkout.json("reports/selected.json")
-    accuracy = checkout.json(f"reports/{selected['model']}/metrics.json")["accuracy"]
-    assert f"{selected['model']}, version {selected['version']}" in said
-    assert f"{accuracy:.2%} of {NUM_TEST} test images" in said
-    assert all(f"make {target}" in said for target in ("serve", "ui", "sweep"))
-
-
-def test_the_bento_of_the_selected_run_is_in_the_store(story: Story) -> None:
-    store = story.checkout.home / "bentoml/bentos/digits"
-    built = [json.loads(path.read_text()) for path in store.glob("*/**/served/lineage.json")]
-    selected = story.checkout.json("reports/selected.json")
-    assert selected["run_id"] in {lineage["run_id"] for lineage in built}
-    assert story.checkout.json("served/lineage.json")["run_id"] == selected["run_id"]
-
-
-def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
-    story: Story, checkout: Checkout
-) -> None:
-    for model in ("mlp", "cnn"):
-        run = story.mlflow.get_run(checkout.json(f"models/{model}/run.json")["run_id"])
-        assert run.info.status == "FINISHED"
-        accuracy = checkout.json(f"reports/{model}/metrics.json")["accuracy"]
-        assert run.data.metrics["test/accuracy"] == accuracy
-        assert "test_per_class/7.recall" in run.data.metrics
-        columns = {f"metrics.`{name}`" for name in run.data.metrics}
-        assert columns >= set(overview.view()["selectedColumns"])
-        names = {entry.path for entry in story.mlflow.list_artifacts(run.info.run_id)}
-        assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle", "answers.json"}
-        noted = story.mlflow.download_artifacts(run.info.run_id, "answers.json")
-        answers_N = np.array(json.loads(Path(noted).read_text())["answers"])
-        with np.load(checkout.folder / "data/small/prepared/test.npz") as arrays:
-            assert (answers_N == arrays["labels"]).mean() == pytest.approx(accuracy, abs=1e-6)
-    version = story.mlflow.get_model_version("digits", str(story.crowned[1]))
-    assert version.run_id == story.crowned[0] == checkout.json("reports/selected.json")["run_id"]
-
-
-def test_a_run_says_which_commit_and_which_images_it_learned_from(story: Story) -> None:
-    run = story.mlflow.get_run(story.crowned[0])
-    # The results were committed on top of the commit that was checked out for the training.
-    head = story.checkout.command("git", "rev-parse", "HEAD~1").stdout.strip()
-    assert run.data.tags["git_commit"] == head
-    logged = Path(run.info.artifact_uri.removeprefix("file://")) / "dvc.lock"
-    prepared = story.checkout.yaml("dvc.lock")["stages"]["prepare"]
-    assert yaml.safe_load(logged.read_text())["stages"]["prepare"] == prepared
-    (md5,) = [
-        out["md5"] for out in prepared["outs"] if out["path"] == "data/small/prepared/train.npz"
-    ]
-    assert run.data.tags["dvc.data/small/prepared/train.npz"] == md5
-
-
-def test_the_selection_holds_no_test_score(story: Story) -> None:
-    text = (story.checkout.folder / "reports/selected.json").read_text()
-    selected = json.loads(text)
-    assert set(selected["candidates"][0]) == {
-        "name",
-        "accuracy",
-        "num_images",
-        "num_parameters",
-        "run_id",
-        "git_commit",
-        "train_s",
-        "trainer",
-        "epochs",
-        "stand_in",
-    }
-    assert {candidate["num_images"] for candidate in selected["candidates"]} == {VAL_SIZE}
-    assert "test" not in text
-
-
-def test_no_pickle_is_left_anywhere(story: Story) -> None:
-    folders = ("models", "served", "mlartifacts", "data/small/prepared")
-    files = [
-        path
-        for folder in folders
-        for path in (story.checkout.folder / folder).rglob("*")
-        if path.is_file()
-    ]
-    assert len(files) > 20
-    for path in files:
-        inside = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-        for name in (path.name, *inside):
-            assert not name.endswith((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin")), path
-        assert path.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x04", b"\x80\x05"), path

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sqlite3
 import warnings
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from PIL import Image
 
 from digits.reading.predictor import Predictor
-from digits.runs import interrupts, lineage, reachable, tracking
+from digits.runs import lineage, reachable, tracking
 from digits.runs.labels import run_name
 from drawn import drawn_set
 from stores import mlflow_client
@@ -196,45 +195,6 @@ def test_runs_are_kept_in_the_projects_root_unless_told_otherwise(
     assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://runs.example")
     assert tracking.tracking_uri() == "https://runs.example"
-
-
-def test_a_signal_in_the_middle_of_a_write_waits_for_its_end_and_a_second_does_not() -> None:
-    done: list[int] = []
-
-    def write(*, interrupted: int) -> None:
-        done.clear()
-        with interrupts.deferred():
-            for number in range(interrupted):
-                signal.raise_signal(signal.SIGINT)
-                done.append(number)
-
-    for times in (1, 2):
-        with pytest.raises(KeyboardInterrupt):
-            write(interrupted=times)
-        assert done == [0]
-    with interrupts.ignored():
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_signal_is_a_keyboard_interrupt_where_no_other_exception_gets_through() -> None:
-    """As in Ray, whose code in C++ asks for signals."""
-
-    def stop(number: int, _: Any) -> None:
-        raise SystemExit(number)
-
-    def wait() -> None:
-        with interrupts.as_keyboard(), pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        with pytest.raises(SystemExit) as stopped:
-            wait()
-        assert stopped.value.code == signal.SIGTERM
-        assert signal.getsignal(signal.SIGTERM) is stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def test_settings_are_flattened_to_one_parameter_a_key() -> None:
