@@ -102,7 +102,7 @@ def test_a_computer_shows_its_camera_and_takes_a_photo_by_key_alone(page: Page, 
         page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(look).to_be_focused()
-    assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended"]
+    page.wait_for_function("() => tracks.every((track) => track.readyState === 'ended')")
     expect(page.locator("#undo")).to_be_enabled(enabled=way == "take")
 
 
