@@ -1,6 +1,9 @@
 """What the real pipeline leaves behind: metrics, pictures, runs, a Bento, and no pickle."""
 
 import json
+import signal
+import subprocess
+import time
 import zipfile
 from pathlib import Path
 
@@ -117,3 +120,45 @@ def test_no_pickle_is_left_anywhere(story: Story) -> None:
         for name in (path.name, *inside):
             assert not name.endswith((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin")), path
         assert path.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x04", b"\x80\x05"), path
+
+
+def killed_once_changed(checkout: Checkout, path: str, *words: str) -> None:
+    """Run a command and kill it, as a power cut would, once the file is another than before."""
+    file = checkout.folder / path
+
+    def content() -> bytes | None:
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    before = content()
+    process = subprocess.Popen(words, cwd=checkout.folder, env=checkout.env)
+    while content() in (before, None):
+        assert process.poll() is None, f"{words} ended before {path} changed"
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_promotion_that_is_killed_is_made_whole_by_the_next_command(
+    story: Story, checkout: Checkout
+) -> None:
+    (other,) = {"mlp", "cnn"} - {checkout.json("reports/selected.json")["model"]}
+    checkout.dvc("exp", "run", "-S", f"candidates=[{other}]", "select")
+    selected = checkout.json("reports/selected.json")
+    promoted = (selected["run_id"], selected["version"])
+    for seen in ("champion.pending.json", "champion/champion.json", "served/lineage.json"):
+        words = ("digits", "promote", f"v{promoted[1]}", "--because", "it is tried")
+        killed_once_changed(checkout, seen, *words)
+        after = checkout.command("digits", "history", "--json")
+        assert after.stderr == "finished what was interrupted: promote\n", seen
+        latest = json.loads(after.stdout.splitlines()[0])
+        assert (latest["what"], latest["version"]) == ("promote", promoted[1])
+        for path in ("champion/champion.json", "served/lineage.json"):
+            about = checkout.json(path)
+            assert (about["run_id"], about["version"]) == promoted, (seen, path)
+        assert story.champion() == promoted
+        assert not (checkout.folder / "champion.pending.json").exists()
+        checkout.command("digits", "rollback", "--because", "it was tried")
+        assert story.champion() == story.crowned
