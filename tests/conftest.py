@@ -22,6 +22,7 @@ pytest_plugins = (
     "fetch_fixtures",
     "gate_fixtures",
     "launcher_fixtures",
+    "mlflow_fixtures",
     "page_fixtures",
     "pipeline_fixtures",
     "promotion_fixtures",

@@ -1,6 +1,5 @@
 """A sweep whose MLflow server is away, at its start or at its end: nothing of it is lost."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,26 +9,10 @@ from mlflow_server import Server
 from stores import mlflow_client
 from training_fixtures import TINY, Project, Training
 
-SWEPT = [part for part in TINY if not part.startswith("seed=")]
-
-
 # Before the first test, since it takes ten seconds to start.
-@pytest.fixture(scope="module", autouse=True)
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    server = Server(
-        folder,
-        MLFLOW_BACKEND_STORE_URI=database,
-        MLFLOW_ARTIFACTS_DESTINATION=f"{folder}/artifacts",
-    )
-    yield server
-    server.kill()
+pytestmark = pytest.mark.usefixtures("tracker")
 
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The server's own, to look at its runs where it is gone."""
-    return f"sqlite:///{tmp_path_factory.mktemp('database')}/server.db"
+SWEPT = [part for part in TINY if not part.startswith("seed=")]
 
 
 def runs_of(uri: str) -> tuple[Any, list[Any]]:
@@ -55,37 +38,37 @@ def test_without_a_server_a_sweep_is_refused_in_one_line_and_leaves_nothing(
 
 
 def test_a_sweep_that_ends_without_its_server_has_its_table_and_the_same_command_sends_it(
-    project: Project, server: Server, database: str
+    project: Project, tracker: Server, tracker_database: str
 ) -> None:
-    server.wait()
+    tracker.wait()
 
     def start() -> Training:
-        return project.train("-m", *SWEPT, "seed=21,22", MLFLOW_TRACKING_URI=server.uri)
+        return project.train("-m", *SWEPT, "seed=21,22", MLFLOW_TRACKING_URI=tracker.uri)
 
     first = start().reached("trained in")
     while first.stdout.read_text().count("epoch 1/4") < 2:  # within the second training
         assert first.process.is_alive(), first.said()
-    server.kill()
+    tracker.kill()
     assert first.ended() == 1, first.said()
-    parent, _ = runs_of(database)
+    parent, _ = runs_of(tracker_database)
     said = first.stdout.read_text().splitlines()
     assert said[-1] == f"run {parent.info.run_id}"
     (row,) = [line for line in said if "best" in line]
     assert "(n = 2)" in row
     *_, complaint = first.stderr.read_text().splitlines()
     assert complaint == (
-        f"train: MLflow has no table of this sweep yet: the MLflow store {server.uri} cannot be "
+        f"train: MLflow has no table of this sweep yet: the MLflow store {tracker.uri} cannot be "
         "used: [Errno 111] Connection refused; when it is back, the same command writes it"
     )
     assert "UserWarning" not in first.said()
 
-    server.start()
-    server.wait()
+    tracker.start()
+    tracker.wait()
     again = start()
     assert again.ended() == 0, again.said()
     assert again.stdout.read_text().count("trained already") == 2
     assert row in again.stdout.read_text()
-    same, children = runs_of(database)
+    same, children = runs_of(tracker_database)
     assert same.info.run_id == parent.info.run_id
     assert same.data.metrics["num_trainings"] == 2
     assert {run.info.status for run in (same, *children)} == {"FINISHED"}

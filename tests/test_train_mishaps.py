@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,9 @@ from training_fixtures import (
     stored_run,
 )
 
+# Before the first test, since it takes ten seconds to start and the tests need it later.
+pytestmark = pytest.mark.usefixtures("tracker")
+
 
 def sync(project: Project, **env: str) -> tuple[int, str]:
     """`digits sync` in the project's folder: its exit status and what it says."""
@@ -37,25 +39,6 @@ def sync(project: Project, **env: str) -> tuple[int, str]:
         text=True,
     )
     return done.returncode, done.stdout + done.stderr
-
-
-# Before the first test, since it takes ten seconds to start and the tests need it later.
-@pytest.fixture(scope="module", autouse=True)
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    server = Server(
-        folder,
-        MLFLOW_BACKEND_STORE_URI=database,
-        MLFLOW_ARTIFACTS_DESTINATION=f"{folder}/artifacts",
-    )
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The server's own, to look at its runs where it is gone."""
-    return f"sqlite:///{tmp_path_factory.mktemp('database')}/server.db"
 
 
 def test_a_diverged_training_says_so_leaves_the_old_bundle_and_does_not_spoil_the_next(
@@ -168,47 +151,47 @@ def test_a_tracking_store_that_cannot_be_used_is_told_of_at_once(
     assert project.bundle("unreachable") == {}
 
 
-def test_a_tracking_server_gone_in_mid_training_costs_no_training(
-    project: Project, server: Server, database: str
+def test_a_tracker_gone_in_mid_training_costs_no_training(
+    project: Project, tracker: Server, tracker_database: str
 ) -> None:
-    server.wait()
-    remote = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": "elsewhere"}
+    tracker.wait()
+    remote = {"MLFLOW_TRACKING_URI": tracker.uri, "MLFLOW_EXPERIMENT_NAME": "elsewhere"}
     training = project.train(*TINY, "seed=5", "out=remote", **remote).reached("epoch 1/4")
-    server.kill()
+    tracker.kill()
     gone_s = time.monotonic()
     assert training.ended() == 0, training.said()
     assert time.monotonic() - gone_s < 60
     run_id = project.run_id("remote")
     assert training.complaint() == (
-        f"the MLflow store {server.uri} cannot be used: [Errno 111] Connection refused; going on "
+        f"the MLflow store {tracker.uri} cannot be used: [Errno 111] Connection refused; going on "
         f"without it: what it misses is kept in unsent/{run_id}, `digits sync` sends it when the "
         "store is back"
     )
     last = training.stdout.read_text().splitlines()[-1]
     assert last.endswith(f"remote/bundle, run {run_id}, which `digits sync` completes")
-    assert stored_run(project, run_id, database).info.status == "RUNNING"
+    assert stored_run(project, run_id, tracker_database).info.status == "RUNNING"
 
     status, said = sync(project, **remote)
     assert (status, said) == (
         2,
-        f"Error: the MLflow store {server.uri} cannot be used: [Errno 111] Connection refused; "
+        f"Error: the MLflow store {tracker.uri} cannot be used: [Errno 111] Connection refused; "
         "start it, or set MLFLOW_TRACKING_URI to another; all is kept\n",
     )
-    server.start()
-    server.wait()
+    tracker.start()
+    tracker.wait()
     status, said = sync(project, **remote)
     assert status == 0, said
     assert re.fullmatch(
         rf"run {run_id}: sent \d+ metrics, 1 tags, \d+ files, 1 model; it is FINISHED\n", said
     ), said
-    run = stored_run(project, run_id, database)
+    run = stored_run(project, run_id, tracker_database)
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time < 60_000  # when it ended, not when it was sent
-    assert steps(project, run_id, database) == [1, 2, 3, 4]
+    assert steps(project, run_id, tracker_database) == [1, 2, 3, 4]
     assert "validation images" in run.data.tags["mlflow.note.content"]
     assert json.loads((project.folder / "remote/run.json").read_text())["experiment"] == "elsewhere"
     # Through the server, as whoever looks at the run.
-    client = mlflow_client(server.uri)
+    client = mlflow_client(tracker.uri)
     bundle = Path(client.download_artifacts(run_id, "bundle", str(project.folder)))
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == project.bundle("remote")
     artifacts = {entry.path for entry in client.list_artifacts(run_id)}
@@ -220,23 +203,23 @@ def test_a_tracking_server_gone_in_mid_training_costs_no_training(
 
 
 def test_a_training_that_was_stopped_without_its_server_goes_on_with_it(
-    project: Project, server: Server, database: str
+    project: Project, tracker: Server, tracker_database: str
 ) -> None:
     before = checkpoints(project)
-    server.wait()
-    remote = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": "elsewhere"}
+    tracker.wait()
+    remote = {"MLFLOW_TRACKING_URI": tracker.uri, "MLFLOW_EXPERIMENT_NAME": "elsewhere"}
     training = project.train(*TINY, "seed=6", "out=stopped", **remote).reached("epoch 1/4")
-    server.kill()
+    tracker.kill()
     training.reached("epoch 2/4").signalled(signal.SIGKILL)
     (kept,) = (project.folder / "unsent").glob("*/calls.json")
     run_id = interrupted_run(project, before)
-    server.start()
-    server.wait()
+    tracker.start()
+    tracker.wait()
     again = project.train(*TINY, "seed=6", "out=stopped", **remote)
     assert again.ended() == 0, again.said()
     assert "cnn: going on after epoch" in again.said()
     assert project.run_id("stopped") == run_id
-    assert stored_run(project, run_id, database).info.status == "FINISHED"
-    assert steps(project, run_id, database) == [1, 2, 3, 4]
+    assert stored_run(project, run_id, tracker_database).info.status == "FINISHED"
+    assert steps(project, run_id, tracker_database) == [1, 2, 3, 4]
     assert kept.parent.name == run_id
     assert not kept.exists()
