@@ -187,9 +187,11 @@ def main(given: list[str] | None = None) -> None:
             "sets": results,
         },
     )
-    draw(mistakes, arguments.sheet)
     print(table(results))
-    print(f"the mistakes: {arguments.sheet}; the figures: {out}")
+    if mistakes:
+        draw(mistakes, arguments.sheet)
+        print(f"the mistakes: {arguments.sheet}")
+    print(f"the figures: {out}, of {model['name']}, version {model['version']}")
     if unread:
         raise SystemExit("\n".join(f"wild: not read: {line}" for line in sorted(unread)))
 

@@ -3,7 +3,7 @@
 import csv
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from digits import adoption, configuration
 from digits.commands import main
+from digits.runs import tracking
 from stores import mlflow_client
 from training_fixtures import ROOT, TINY, Project, make_project
 
@@ -43,6 +44,27 @@ def inside(found: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]
         if not (ROOT / path).exists():
             path.unlink()
     Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+
+
+def like(
+    project: Project, out: str, name: str, params: dict[str, str], without: Iterable[str] = ()
+) -> str:
+    """The id of a finished run in MLflow that is as another, but for some of its parameters."""
+    client = mlflow_client(project.tracking_uri)
+    found = client.get_run(project.run_id(out))
+    tags = {"model": found.data.tags["model"]}
+    run = client.create_run(found.info.experiment_id, run_name=name, tags=tags)
+    kept = {
+        key: value
+        for key, value in found.data.params.items()
+        if key.partition(".")[0] not in without
+    }
+    for key, value in (kept | params).items():
+        client.log_param(run.info.run_id, key, value)
+    for key, value in found.data.metrics.items():
+        client.log_metric(run.info.run_id, key, value)
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
 
 
 def history(out: str) -> list[tuple[str, ...]]:
@@ -90,20 +112,35 @@ def test_the_command_says_what_it_wrote(inside: Project) -> None:
     assert said[0].startswith(f"conf/model/cnn_{run_id[:6]}.yaml: cnn with ")
     assert "optimizer.lr" in said[0]
     assert "dvc repro" in said[1]
-    assert "it was trained with trainer.accelerator=cpu" in said[2]  # and the pipeline with any
+    assert len(said) == 2  # the pipeline's own trainer is that of this machine, too
+
+
+def test_another_trainer_than_the_pipelines_is_said(inside: Project) -> None:
+    run_id = like(inside, "found", "in double", {"trainer.precision": "64-true"})
+    said = CliRunner().invoke(main, ["adopt", run_id], catch_exceptions=False).output.splitlines()
+    assert "it was trained with trainer.precision=64-true" in said[2]
+
+
+def test_what_is_a_candidate_already_is_not_adopted(inside: Project) -> None:
+    mlp = configuration.compose(["model=mlp"])
+    sections = {key: value for key, value in mlp.items() if key in adoption.SECTIONS}
+    params = {key: str(value) for key, value in tracking.flatten(sections).items()}
+    run_id = like(inside, "found", "mlp seed=1", params, without=adoption.SECTIONS)
+    before = Path("params.yaml").read_bytes()
+    result = CliRunner().invoke(main, ["adopt", run_id])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: 'mlp seed=1' is what conf/model/mlp.yaml says, a candidate already: there is "
+        "nothing to adopt\n"
+    )
+    assert Path("params.yaml").read_bytes() == before
 
 
 def test_a_student_is_refused_since_the_pipeline_has_no_teacher(inside: Project) -> None:
-    client = mlflow_client(inside.tracking_uri)
-    found = client.get_run(inside.run_id("found"))
-    tags = {"model": "student"}
-    student = client.create_run(found.info.experiment_id, run_name="student", tags=tags)
-    for key, value in (found.data.params | {"training.teacher": "models/ensemble/bundle"}).items():
-        client.log_param(student.info.run_id, key, value)
-    client.set_terminated(student.info.run_id)
+    run_id = like(inside, "found", "student", {"training.teacher": "models/ensemble/bundle"})
     models = sorted(Path("conf/model").iterdir())
     with pytest.raises(ValueError, match="'student' learnt from a teacher, models/ensemble/bundle"):
-        adoption.adopt(student.info.run_id)
+        adoption.adopt(run_id)
     assert sorted(Path("conf/model").iterdir()) == models
 
 

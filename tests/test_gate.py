@@ -87,7 +87,7 @@ def test_a_stand_in_never_replaces_a_real_one_and_is_replaced_by_any(store: Mlfl
     judge()
     real = select(seed=2)
     assert judge()["reason"] == (
-        "the champion reads optdigits of 28x28 pixels, this one mnist of 28x28 pixels"
+        "the one before reads optdigits of 28x28 pixels, this one mnist of 28x28 pixels"
     )
     assert crowned() == real
     select(dataset="optdigits", stand_in=True, weights=learnt())
@@ -125,10 +125,10 @@ def test_a_champion_of_other_images_gives_way(store: MlflowClient, tmp_path: Pat
     images_NHW, labels_N = drawn_set(300, seed=99)
     np.savez(tmp_path / "test.npz", images=images_NHW, labels=labels_N)
     select(seed=2)
-    assert judge()["reason"] == "the champion is of other test images"
+    assert judge()["reason"] == "the one before is of other test images"
     select(seed=3, size=8)
     assert judge()["reason"] == (
-        "the champion reads mnist of 28x28 pixels, this one mnist of 8x8 pixels"
+        "the one before reads mnist of 28x28 pixels, this one mnist of 8x8 pixels"
     )
 
 

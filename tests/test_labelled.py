@@ -16,5 +16,5 @@ def test_a_table_saved_by_excel_is_read(tmp_path: Path) -> None:
 
 def test_a_table_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"file,label\ncaf\xe9.png,7\n")
-    with pytest.raises(ValueError, match=r"labels\.csv needs the columns .*'utf-8' codec"):
+    with pytest.raises(ValueError, match=r"labels\.csv is no table in UTF-8: .*'utf-8' codec"):
         read_sets(tmp_path)

@@ -151,6 +151,11 @@ def test_a_stage_names_what_is_nearest(
     assert said.err.count("\n") == 1
 
 
+def folders(project: Project) -> set[Path]:
+    """Of trainings and sweeps."""
+    return {*project.folder.glob("outputs/*"), *project.folder.glob("multirun/*")}
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -197,7 +202,7 @@ def test_a_training_names_what_is_nearest_and_leaves_nothing(
     words: str, complaint: str, project: Project, tmp_path: Path
 ) -> None:
     uri = new_store(tmp_path / "runs.db")
-    before = {*project.folder.glob("multirun/*")}
+    before = folders(project)
     training = project.train(
         *words.split(),
         MLFLOW_TRACKING_URI=uri,
@@ -205,7 +210,7 @@ def test_a_training_names_what_is_nearest_and_leaves_nothing(
     )
     assert training.ended() == 2, training.said()
     assert mlflow_client(uri).get_experiment_by_name("digits") is None  # so no run either
-    assert {*project.folder.glob("multirun/*")} == before
+    assert folders(project) == before
     assert not (tmp_path / "optuna.db").exists()
     assert training.complaint().startswith("train: ")
     assert complaint in training.complaint()

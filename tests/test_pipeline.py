@@ -162,6 +162,15 @@ def test_a_training_by_hand_is_adopted_and_the_pipeline_repeats_it_to_the_byte(
         shutil.rmtree(checkout.folder / folder)
 
 
+def test_the_data_set_is_part_of_what_is_composed(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "name: small", "name: mnist")
+    assert checkout.dvc("repro", "compose").ran == {"compose"}
+    assert checkout.yaml("composed/mlp.yaml")["data"] == "mnist"
+    checkout.edit("params.yaml", "name: mnist", "name: small")
+    checkout.dvc("repro", "compose")
+    assert checkout.yaml("composed/mlp.yaml")["data"] == "small"
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "stages"),
     [

@@ -58,15 +58,17 @@ def test_a_folder_is_measured_through_http(
     assert Path("outputs/wild.png").stat().st_size > 0
     said = capsys.readouterr().out
     assert f"mine: {read} read as None (1)" in said
-    assert "the figures: outputs/wild.json" in said
+    assert (
+        "the mistakes: outputs/wild.png\nthe figures: outputs/wild.json, of tiny, version 3" in said
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
         (None, "has no labelled images; give a folder with a labels.csv"),
-        ("image,label\na.png,1\n", "needs the columns file and label"),
-        ("file,label\na.png,seven\n", "with a digit or -1 in each row"),
+        ("image,label\na.png,1\n", "has no column 'file'; it needs `file` and `label`"),
+        ("file,label\na.png,seven\n", "line 2: 'a.png' has the label 'seven'; give a digit, or -1"),
     ],
 )
 def test_a_folder_without_labels_is_said_in_one_sentence(

@@ -63,6 +63,11 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
     start = configuration.compose([f"model={base}", *overrides])
     groups = {group: chosen[group] for group in chosen if start[group] != plain[group]}
     differing = _differing(_sections(start), wanted)
+    if not groups and set(differing) <= {"model.name"} and base in params.candidates:
+        raise ValueError(
+            f"{run.info.run_name!r} is what {MODELS / base}.yaml says, a candidate already: there "
+            "is nothing to adopt"
+        )
     with replacing(path) as beside:
         beside.write_text(_text(run, base, groups, differing), "utf-8")
     try:
@@ -78,13 +83,22 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
     except BaseException:
         path.unlink()
         raise
-    elsewhere = _differing({"trainer": whole["trainer"]}, {"trainer": trainer})
+    here = _resolved(whole["trainer"]) if trainer else {}
+    elsewhere = _differing({"trainer": here}, {"trainer": trainer})
     return Adopted(
         path,
         base,
         tuple(sorted(key for key in differing if key != "model.name")),
         tuple(f"{key}={value}" for key, value in sorted(elsewhere.items())),
     )
+
+
+def _resolved(trainer: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline's trainer with what `auto` is on this machine."""
+    from digits.learning.device import choose_device
+
+    accelerator, precision = choose_device(**trainer)
+    return {**trainer, "accelerator": accelerator, "precision": precision}
 
 
 def _configuration(run: Any) -> dict[str, Any]:

@@ -115,17 +115,17 @@ def _judge(
         return Verdict(promoted=True, reason=SAME)
     before, after = Predictor.open(champion.BUNDLE), Predictor.open(bundle)
     if before.classes != after.classes:
-        return Verdict(promoted=True, reason="the champion knows other classes")
+        return Verdict(promoted=True, reason="the one before knows other classes")
     reads = [
         f"{about['dataset']} of {model.image_size}x{model.image_size} pixels"
         for about, model in ((ruling, before), (origin, after))
     ]
     if reads[0] != reads[1]:
-        reason = f"the champion reads {reads[0]}, this one {reads[1]}"
+        reason = f"the one before reads {reads[0]}, this one {reads[1]}"
         return Verdict(promoted=True, reason=reason)
     if ruling["test_md5"] not in (None, origin["test_md5"]):
         # It may have learnt from what is tested on now.
-        return Verdict(promoted=True, reason="the champion is of other test images")
+        return Verdict(promoted=True, reason="the one before is of other test images")
     with np.load(test) as arrays:
         images_NHW, labels_N = arrays["images"], arrays["labels"]
     probabilities = [model.probabilities(images_NHW) for model in (before, after)]

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 NONE = -1  # the label of what is no single digit
+LABELS = {*map(str, range(10)), str(NONE)}
 
 
 def tables(folder: Path) -> list[Path]:
@@ -20,16 +21,27 @@ def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
             # Excel begins its UTF-8 with a mark, which is no part of the first column's name.
             with table.open(newline="", encoding="utf-8-sig") as file:
                 rows = list(csv.DictReader(file))
-            sets[table.parent.name] = [
-                (table.parent / row["file"], int(row["label"])) for row in rows
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{table} needs the columns file and label, with a digit or -1 in each row: {error}"
-            ) from None
+        except ValueError as error:
+            raise ValueError(f"{table} is no table in UTF-8: {error}") from None
+        sets[table.parent.name] = [
+            _labelled(table, row, number) for number, row in enumerate(rows, start=2)
+        ]
     if not any(sets.values()):
         raise ValueError(
             f"{folder} has no labelled images; give a folder with a labels.csv of `file` and "
             "`label`, or with such folders in it"
         )
     return sets
+
+
+def _labelled(table: Path, row: dict[str, str | None], number: int) -> tuple[Path, int]:
+    """A line's image and label; ValueError for one that says neither."""
+    if missing := {"file", "label"} - row.keys():
+        raise ValueError(f"{table} has no column {min(missing)!r}; it needs `file` and `label`")
+    file, label = row["file"], (row["label"] or "").strip()
+    if not file or label not in LABELS:
+        raise ValueError(
+            f"{table}, line {number}: {file!r} has the label {label!r}; give a digit, or {NONE} "
+            "for what is none"
+        )
+    return table.parent / file, int(label)

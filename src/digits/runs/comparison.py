@@ -107,15 +107,16 @@ class Comparison:
 
     @property
     def curves(self) -> list[tuple[str, str, str]]:
-        """Validation accuracy by epoch, as written: epoch, first, second; the first, the last,
-        and what lies evenly between."""
+        """Validation accuracy by epoch, as written: epoch, first, second; the first, the last of
+        each, and what lies evenly between."""
         sides = [dict(side.curve) for side in (self.first, self.second)]
         epochs = sorted({*sides[0], *sides[1]})
-        picked = np.linspace(0, len(epochs) - 1, min(MOST_EPOCHS, len(epochs))).round().astype(int)
+        evenly = np.linspace(0, len(epochs) - 1, min(MOST_EPOCHS, len(epochs))).round().astype(int)
+        picked = {epochs[at] for at in evenly} | {max(side) for side in sides if side}
         texts = [{epoch: f"{share:.2%}" for epoch, share in side.items()} for side in sides]
         return [
-            (str(epochs[at]), texts[0].get(epochs[at], ""), texts[1].get(epochs[at], ""))
-            for at in picked
+            (str(epoch), texts[0].get(epoch, ""), texts[1].get(epoch, ""))
+            for epoch in sorted(picked)
         ]
 
 

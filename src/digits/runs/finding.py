@@ -41,7 +41,7 @@ def find(word: str) -> Any:
             found = look(client, word)
             if len(found) > 1:
                 fitting = ", ".join(f"{run.info.run_id[:8]} ({run.info.run_name})" for run in found)
-                raise ValueError(f"{word!r} fits several runs: {fitting}; give more of the id")
+                raise ValueError(f"{word!r} fits several runs: {fitting}; name one by its id")
             if found:
                 return found[0]
         if word in MISSING:
@@ -130,10 +130,12 @@ def _hint(client: "MlflowClient", word: str) -> str:
     names = list(dict.fromkeys(str(run.info.run_name) for run in runs))
     known = {*_aliases(client), *MISSING, *names}
     known |= {run.info.run_id[: max(len(word), SHOWN)] for run in runs}
+    longer = [name for name in names if name.startswith(word)]
     # A model's name is how the name of each of its trainings begins.
     begun = [name for name in names if difflib.get_close_matches(word, [name.partition(" ")[0]])]
-    meant = difflib.get_close_matches(word, known, n=2, cutoff=0.5) or begun[:2]
+    meant = longer[:2] or difflib.get_close_matches(word, known, n=2, cutoff=0.5) or begun[:2]
     if meant:
         return f"; did you mean {' or '.join(map(repr, meant))}?"
-    latest = f"; the latest are {' and '.join(map(repr, names[:2]))}" if names else ""
-    return f"{latest}; `digits runs` lists them"
+    if not names:
+        return "; there are none yet, `make repro` makes the first"
+    return f"; the latest are {' and '.join(map(repr, names[:2]))}; `digits runs` lists them"

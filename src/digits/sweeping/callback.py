@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from digits import overrides
@@ -47,7 +48,14 @@ def told_of() -> Iterator[None]:
 
 
 class SweepRun(Callback):
-    """Opens the parent run before the first training, or again, and sums up after the last."""
+    """Opens the parent run before the first training, or again, and sums up after the last.
+
+    Of a training that is no part of a sweep it notes the folder.
+    """
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        if config.hydra.mode == RunMode.RUN:
+            place.run_in(Path(config.hydra.runtime.output_dir))
 
     @_past_hydra()
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:

@@ -5,9 +5,11 @@ data, and into the same MLflow. What of it is done is what its folder holds: a t
 `run.json` is there is not repeated.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -21,9 +23,11 @@ from digits.files import write_json
 from digits.runs import tracking
 
 SWEEPS = Path("multirun")
+RUNS = Path("outputs")  # of one training each
 NOTE = "sweep.json"
 LOCK = ".lock"
 _held: list[FileLock] = []  # for as long as this process lives
+_run: list[Path] = []  # the folder of its one training, where it is no sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +71,30 @@ def note(folder: Path, **changes: Any) -> Place:
 
 
 def leave_nothing() -> None:
-    """Remove the folder of a sweep that was refused before it began."""
+    """Remove the folder of a sweep, or a training, that was refused before it began."""
+    refused = sys.exception()
+    if _run and isinstance(refused, SystemExit) and refused.code == 2:
+        _remove_run(_run[0])
     for lock in _held:
         folder = Path(lock.lock_file).parent
         known = read(folder)
         if known and not known.run_id and {path.name for path in folder.iterdir()} <= {NOTE, LOCK}:
             shutil.rmtree(folder)
+
+
+def run_in(folder: Path) -> None:
+    """Note where one training, which is no part of a sweep, is to leave its results."""
+    _run[:] = [folder]
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what Hydra made for one training, if that is all there is: its notes, an empty log."""
+    if RUNS.resolve() not in folder.parents or not folder.exists():  # somebody's own
+        return
+    if all(path.name == ".hydra" or not path.stat().st_size for path in folder.iterdir()):
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # others of the day are beside it
+            folder.parent.rmdir()
 
 
 def _unfinished(digest: str, *, shared: bool) -> Path | None:
