@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from types import FrameType
 
@@ -103,7 +102,7 @@ def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=5):
             return True
-    except (urllib.error.URLError, OSError):
+    except OSError:  # urllib.error.URLError is one
         return False
 
 

@@ -5,7 +5,6 @@ data, and into the same MLflow. What of it is done is what its folder holds: a t
 `run.json` is there is not repeated.
 """
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -93,8 +92,6 @@ def _remove_run(folder: Path) -> None:
         return
     if all(path.name == ".hydra" or not path.stat().st_size for path in folder.iterdir()):
         shutil.rmtree(folder)
-        with contextlib.suppress(OSError):  # others of the day are beside it
-            folder.parent.rmdir()
 
 
 def _unfinished(digest: str, *, shared: bool) -> Path | None:
