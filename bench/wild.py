@@ -145,17 +145,18 @@ def table(sets: dict[str, dict[str, Any]]) -> str:
 
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--url", help="of a running service")
     parser.add_argument("--sheet", type=Path, default=Path("outputs/wild.png"))
     arguments = parser.parse_args(given)
-    if arguments.folder == FOLDER and not FOLDER.exists():
+    folder: Path = arguments.folder or FOLDER
+    if arguments.folder is None and not folder.exists():
         raise SystemExit(
             f"wild: no folder was given, and {FOLDER}, which the committed figures are of, is not "
             "here; give one of your own: make wild FOLDER=mine"
         )
     try:
-        sets = read_sets(arguments.folder)
+        sets = read_sets(folder)
         tokens = read_tokens()
         headers = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
         address = contextlib.nullcontext(arguments.url) if arguments.url else served()
@@ -179,7 +180,7 @@ def main(given: list[str] | None = None) -> None:
                 mistakes += [row for row in found if row[1] >= 0 and row[2]["digit"] != row[1]]
     except (ValueError, OSError, httpx.HTTPError) as error:
         raise SystemExit(f"wild: {error}") from None
-    out = OUT if arguments.folder == FOLDER else ELSEWHERE
+    out = OUT if folder == FOLDER else ELSEWHERE
     write_json(
         out,
         {

@@ -65,7 +65,7 @@ def test_the_same_state_gives_the_same_verdict(store: MlflowClient) -> None:
 def test_judging_the_champion_again_changes_nothing(store: MlflowClient) -> None:
     run_id = select(seed=1)
     judge()
-    assert judge()["reason"] == "it is the champion"
+    assert judge()["reason"] == "it was chosen again, and stays"
     assert crowned() == run_id
     assert aliases(store) == {"champion": "1"}
 
@@ -104,7 +104,7 @@ def test_how_the_champion_became_it_stays_on_record(store: MlflowClient) -> None
     judge()
     select(weights=learnt())
     reason = judge()["reason"]
-    assert judge()["reason"] == "it is the champion"
+    assert judge()["reason"] == "it was chosen again, and stays"
     assert json.loads(Path("champion/verdict.json").read_text())["reason"] == reason
     assert store.get_model_version(registry.MODEL, "2").tags["gate.reason"] == reason
     assert [entry.version for entry in history.read()] == [1, 2]

@@ -49,6 +49,16 @@ def data(tmp_path: Path) -> DigitsDataModule:
     return data
 
 
+def test_a_batch_of_few_images_has_all_of_them(tmp_path: Path) -> None:
+    prepared = make_project(tmp_path, num_train=20, num_val=10).folder / "data/mnist/prepared"
+    data = DigitsDataModule(prepared, batch_size=128, seed=1)
+    data.setup("fit")
+    assert data.steps_per_epoch == 1
+    ((frames_SBHW, _),) = data.train_dataloader()
+    shown = {frame.numpy().tobytes() for frame in frames_SBHW[0]}
+    assert shown == {frame.tobytes() for frame in data.arrays["train_images"]}
+
+
 def test_an_epoch_shows_each_image_at_most_once_and_drops_the_short_last_batch(
     data: DigitsDataModule,
 ) -> None:

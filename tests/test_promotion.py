@@ -72,7 +72,7 @@ def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
     assert verdict["reason"] == "it was taken back; `digits promote` undoes that"
     promotion.promote("v3", why="it is not")
     expect_champion(store, better, 3)
-    assert judge()["reason"] == "it is the champion"
+    assert judge()["reason"] == "it was chosen again, and stays"
 
 
 def test_the_gate_does_not_undo_a_promotion_and_rolling_back_twice_goes_back_by_two(

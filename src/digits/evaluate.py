@@ -113,8 +113,8 @@ def score(
     )
     return {
         "accuracy": share,
-        "accuracy_low": round(low, 5),
-        "accuracy_high": round(high, 5),
+        "accuracy_low": round(low, 6),
+        "accuracy_high": round(high, 6),
         "num_images": len(labels_N),
         "num_errors": int((labels_N != predictions_N).sum()),
         "accuracy_by_half": {name: scores.accuracy(*pair) for name, *pair in halves},

@@ -56,7 +56,7 @@ def run(
     }
     is_champion = ruling is not None and ruling["run_id"] == origin["run_id"]
     verdict = (
-        Verdict(promoted=True, reason="it is the champion")
+        Verdict(promoted=True, reason="it was chosen again, and stays")
         if is_champion
         else _judge(bundle, origin, ruling, test=test, gate=gate)
     )

@@ -53,8 +53,8 @@ class Batches:
 class DigitsDataModule(pl.LightningDataModule):
     """The prepared training split: shuffled batches to train on, and the validation images.
 
-    Each batch has `batch_size` training images, each of them once an epoch, and after those what
-    its share of each of the `extras` is, drawn at random.
+    Each batch has `batch_size` training images, all of them where there are fewer, each once an
+    epoch, and after those what its share of each of the `extras` is, drawn at random.
 
     With a `fold`, training and validation images are pooled and that fold of `num_folds` is
     validated on. The folds are the same whatever the seed is, so that runs can be compared.
@@ -86,11 +86,7 @@ class DigitsDataModule(pl.LightningDataModule):
             self.arrays = _read_arrays(self._file)
             if self._fold is not None:
                 self.arrays = _take_fold(self.arrays, self._fold, self._num_folds)
-            if not 1 <= self._batch_size <= len(self.arrays["train_labels"]):
-                raise ValueError(
-                    f"training.batch_size must be in 1..{len(self.arrays['train_labels'])} "
-                    f"(the training images), got {self._batch_size!r}"
-                )
+            self._batch_size = min(self._batch_size, len(self.arrays["train_labels"]))
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         everything = {
             **self.arrays,

@@ -174,10 +174,11 @@ class Session:
             if kind in LAYERS
         ]
         members = self._learner.network.num_members
+        many = f"{members} x " if members > 1 else ""
         size = "x".join([str(self._facts["image_size"])] * 2)
-        return f"{f'{members} x ' if members > 1 else ''}{size}, " + ", ".join(
-            layers[: len(layers) // members]
-        )
+        others = self._num_outputs - len(self._facts["classes"])
+        last = " (the last for what is none of the classes)" if others else ""
+        return f"{many}{size}, {', '.join(layers[: len(layers) // members])}{last}"
 
     def architecture(self) -> str:
         """A line a layer, with shapes and parameters."""

@@ -1,5 +1,6 @@
 """Find the connected parts of a small mask, by runs and union-find, without SciPy's import time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,16 @@ class Component:
     x: float
     y: float
     touches: bool  # the mask's edge
+
+
+def bounds(parts: Sequence[Component]) -> tuple[int, int, int, int]:
+    """The box around several parts: left, top, right, bottom in cells; the last two exclusive."""
+    return (
+        min(part.left for part in parts),
+        min(part.top for part in parts),
+        max(part.right for part in parts),
+        max(part.bottom for part in parts),
+    )
 
 
 def find_components(mask_HW: NDArray[np.bool_]) -> tuple[list[Component], NDArray[np.int32]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .components import Component, find_components
+from .components import Component, bounds, find_components
 from .lines import without_lines
 from .paper import fitted_paper, without_shadows
 from .planes import NDArrayF32, border, median, quantile
@@ -36,11 +36,15 @@ SPECK = 0.02  # share of the main stroke's area below which another one is a spe
 
 @dataclass(frozen=True)
 class Ink:
-    """ink_HW in 0..1 and the box around it, or the reason why there is none."""
+    """ink_HW in 0..1 and the box around it, or the reason why there is none.
+
+    ink_HW is the part of the plane around the strokes; its first pixel lies at `corner` (x, y).
+    """
 
     reason: Literal["blank"] | None
     ink_HW: NDArrayF32
-    box: Box
+    box: Box  # in ink_HW
+    corner: tuple[int, int]
     contrast: float  # grey levels between paper and full ink
     edge_share: float  # how much of the image's border was ink before other strokes were dropped
     grain: float  # pixels of the plane to a pixel of the ink
@@ -60,8 +64,9 @@ def find_ink(plane_HW: NDArrayF32) -> Ink:
     # A large filled rectangle is a sheet on a table or a canvas in a frame: look for ink on it.
     left, top, right, bottom = found.box
     filled = float((found.ink_HW[top:bottom, left:right] > INK_EDGE).mean())
-    grain = plane_HW.shape[0] / found.ink_HW.shape[0]
-    y0, y1, x0, x1 = (round(edge * grain) for edge in (top, bottom, left, right))
+    x, y = found.corner
+    edges = (y + top, y + bottom, x + left, x + right)
+    y0, y1, x0, x1 = (round(edge * found.grain) for edge in edges)
     margin = 1 + round(0.03 * min(y1 - y0, x1 - x0))
     sheet_HW = plane_HW[y0 + margin : y1 - margin, x0 + margin : x1 - margin]
     if filled < SHEET_FILL or min(sheet_HW.shape) < SHEET_SIDE:
@@ -102,36 +107,40 @@ def _separate(above_HW: NDArrayF32) -> Ink:
             above_HW = np.asarray(coarse)
             ink_HW, noise, peak = _upwards(above_HW)
     grain = plane_height / ink_HW.shape[0]
-    blank = Ink("blank", ink_HW, (0, 0, 0, 0), peak, 1.0, grain)
+    blank = Ink("blank", ink_HW, (0, 0, 0, 0), (0, 0), peak, 1.0, grain)
     if peak < max(MIN_CONTRAST, NOISE_SIGMAS * noise):
         return blank
     full = quantile(ink_HW[ink_HW > peak / 2], FULL_INK)
     ink_HW = np.clip((ink_HW - PAPER_SIGMAS * noise) / (full - PAPER_SIGMAS * noise), 0, 1)
     ink_HW = without_lines(ink_HW, edge=INK_EDGE)
     edge_share = float((border(ink_HW) > INK_EDGE).mean())
-    components, labels_HW = find_components(_small_mask(ink_HW))
+    factor = -(-max(ink_HW.shape) // MASK_SIDE)  # px of a cell of the small mask
+    components, labels_HW = find_components(_small_mask(ink_HW, factor))
     if not components:
         return blank
 
-    def strokes(labels: list[int]) -> Ink:
-        kept_HW = ink_HW
-        if len(labels) < len(components):
-            kept_HW = ink_HW * _spread(np.isin(labels_HW, labels), ink_HW.shape)
+    def strokes(parts: list[Component]) -> Ink:
+        left, top, right, bottom = bounds(parts)
+        left, top, right, bottom = max(0, left - 1), max(0, top - 1), right + 1, bottom + 1
+        kept_HW = ink_HW[top * factor : bottom * factor, left * factor : right * factor]
+        if len(parts) < len(components):
+            labels = [part.label for part in parts]
+            wanted_HW = np.isin(labels_HW[top:bottom, left:right], labels)
+            kept_HW = kept_HW * _spread(wanted_HW, factor, kept_HW.shape)
         mask_HW = kept_HW > INK_EDGE
         rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
         if not len(rows):
             return blank
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        return Ink(None, kept_HW, box, full, edge_share, grain)
+        return Ink(None, kept_HW, box, (left * factor, top * factor), full, edge_share, grain)
 
     found = strokes(_digit(components, labels_HW.shape))
     specks = SPECK * max(part.area for part in components)
     groups = side_by_side([part for part in components if part.area >= specks])
     if not groups or found.reason is not None:
         return found
-    labels = [[part.label for part in group] for group in groups]
-    row = tuple(strokes(of_one) for of_one in labels)
-    return replace(found, row=row, together=strokes([label for one in labels for label in one]))
+    row = tuple(strokes(group) for group in groups)
+    return replace(found, row=row, together=strokes([part for group in groups for part in group]))
 
 
 def _upwards(above_HW: NDArrayF32) -> tuple[NDArrayF32, float, float]:
@@ -154,25 +163,23 @@ def _upwards(above_HW: NDArrayF32) -> tuple[NDArrayF32, float, float]:
     return ink_HW, noise, float(np.partition(strong, rank)[rank])
 
 
-def _small_mask(ink_HW: NDArrayF32) -> NDArrayBool:
-    factor = -(-max(ink_HW.shape) // MASK_SIDE)
+def _small_mask(ink_HW: NDArrayF32, factor: int) -> NDArrayBool:
     small = np.asarray(Image.fromarray(ink_HW).reduce(factor)) if factor > 1 else ink_HW
     # A stroke thinner than a cell fills only part of it.
     mask_HW: NDArrayBool = small > INK_EDGE / factor
     return mask_HW
 
 
-def _spread(kept_HW: NDArrayBool, shape: tuple[int, ...]) -> NDArrayBool:
+def _spread(kept_HW: NDArrayBool, factor: int, shape: tuple[int, ...]) -> NDArrayBool:
     """The kept cells of the small mask and their neighbours, at the size of the ink."""
     padded = np.pad(kept_HW, 1)
     wide = padded[:-2] | padded[1:-1] | padded[2:]
     wide = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
-    factor = -(-max(shape) // MASK_SIDE)
     return wide.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]
 
 
-def _digit(components: list[Component], shape: tuple[int, ...]) -> list[int]:
-    """Labels of one digit's strokes: the main one and what is near it and no speck."""
+def _digit(components: list[Component], shape: tuple[int, ...]) -> list[Component]:
+    """One digit's strokes: the main one and what is near it and no speck."""
     height, width = shape
 
     def weight(part: Component) -> float:
@@ -181,8 +188,8 @@ def _digit(components: list[Component], shape: tuple[int, ...]) -> list[int]:
         return part.area * (0.5 if part.touches else 1.0) * (1 - off_centre)
 
     main = max(components, key=weight)
-    kept = [main.label]
-    left, top, right, bottom = main.left, main.top, main.right, main.bottom
+    kept = [main]
+    left, top, right, bottom = bounds(kept)
     waiting = [
         part
         for part in components
@@ -202,11 +209,10 @@ def _digit(components: list[Component], shape: tuple[int, ...]) -> list[int]:
         ]
         if not near:
             return kept
-        for part in near:
-            waiting.remove(part)
-            kept.append(part.label)
-            left, top = min(left, part.left), min(top, part.top)
-            right, bottom = max(right, part.right), max(bottom, part.bottom)
+        kept += near
+        taken = {part.label for part in near}
+        waiting = [part for part in waiting if part.label not in taken]
+        left, top, right, bottom = bounds(kept)
 
 
 def _hugs_edge(part: Component, shape: tuple[int, ...]) -> bool:

@@ -32,10 +32,10 @@ BOX_SHARE = 20 / 28  # MNIST: the longest side of the ink is 20 of 28 pixels
 # MNIST's centres of mass lie evenly between 14 and 15 (edges at 0 and 28), so whole-pixel steps
 # were made around 14.5.
 CENTRE_SHIFT = 0.5
-# px. A large digit on a canvas of this size or more is looked for on a coarser plane, which takes a
-# third of the time: CLEAR px of it there are twice what a frame needs.
+# px. Large digits on a canvas of this size or more are looked for on a coarser plane, which takes a
+# third of the time: CLEAR px of each there are half as many again as a frame needs.
 CANVAS_SIDE = 140
-CLEAR = 40
+CLEAR = 30
 SAME_SCALE = 0.06  # a digit this near to MNIST's scale is moved and not resampled
 OVERSAMPLE = 4  # strokes are measured and changed on a frame this many times as fine
 # Pixels of a 28-pixel frame, the 10th and 80th percentile of MNIST's training images as measured
@@ -118,8 +118,7 @@ def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
     _expect_pixels(image)
     found = _find(image)
     frame_HW = _frame(found, size)
-    left, top, right, bottom = found.box
-    side = round(max(right - left, bottom - top) * found.grain)
+    side = round(_side(found) * found.grain)
     if found.together is None:
         return Frames(frame_HW, side)
     row = tuple(_frame(part, size) for part in found.row)
@@ -129,10 +128,15 @@ def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
 def _find(image: Image.Image) -> Ink:
     if 2 * CANVAS_SIDE <= max(image.size) < 2 * WORK_SIDE:
         coarse = find_ink(plane(image, side=CANVAS_SIDE))
-        left, top, right, bottom = coarse.box
-        if coarse.even and not coarse.row and max(right - left, bottom - top) >= CLEAR:
+        if coarse.even and all(_side(digit) >= CLEAR for digit in coarse.row or [coarse]):
             return replace(coarse, grain=coarse.grain * (max(image.size) // CANVAS_SIDE))
     return find_ink(plane(image))
+
+
+def _side(found: Ink) -> int:
+    """px of the longest side of the ink's box."""
+    left, top, right, bottom = found.box
+    return max(right - left, bottom - top)
 
 
 def read_frame(data: bytes, *, size: int = 28) -> NDArrayU8:
@@ -161,7 +165,7 @@ def _frame(found: Ink, size: int) -> NDArrayU8:
 def _placed(found: Ink, size: int) -> NDArrayF32:
     """The ink in a frame as MNIST's makers placed it: (size, size) in 0..1."""
     left, top, right, bottom = found.box
-    scale = size * BOX_SHARE / max(right - left, bottom - top)  # frame pixels per ink pixel
+    scale = size * BOX_SHARE / _side(found)  # frame pixels per ink pixel
     mass_H, mass_W = found.ink_HW.sum(axis=1), found.ink_HW.sum(axis=0)
     y = float((np.arange(len(mass_H)) + 0.5) @ mass_H / mass_H.sum())
     x = float((np.arange(len(mass_W)) + 0.5) @ mass_W / mass_W.sum())
@@ -179,8 +183,7 @@ def _placed(found: Ink, size: int) -> NDArrayF32:
     fine = (size * OVERSAMPLE, size * OVERSAMPLE)
     fine_HW = np.asarray(around.resize(fine, Image.Resampling.BICUBIC, box=window))
     fine_HW = _with_usual_strokes(np.clip(fine_HW, 0, 1), unit=OVERSAMPLE * size / 28)
-    frame_HW: NDArrayF32 = fine_HW.reshape(size, OVERSAMPLE, size, OVERSAMPLE).mean(axis=(1, 3))
-    return frame_HW
+    return np.asarray(Image.fromarray(fine_HW).reduce(OVERSAMPLE))
 
 
 def _cut(ink_HW: NDArrayF32, box: Box) -> NDArrayF32:

@@ -1,6 +1,6 @@
 """Tell digits written side by side from the strokes of one digit."""
 
-from .components import Component
+from .components import Component, bounds
 
 OVERLAP = 0.25  # of the narrower part's width: strokes above each other are of one digit
 TALL = 0.5  # of the tallest: a lower group is a dash, a dot or a speck
@@ -26,17 +26,17 @@ def side_by_side(components: list[Component]) -> list[list[Component]]:
 
 
 def _overlap(group: list[Component], part: Component) -> bool:
-    left, right = min(p.left for p in group), max(p.right for p in group)
+    left, _, right, _ = bounds(group)
     shared = min(right, part.right) - max(left, part.left)
     return shared >= OVERLAP * min(right - left, part.right - part.left)
 
 
 def _height(group: list[Component]) -> int:
-    return max(p.bottom for p in group) - min(p.top for p in group)
+    _, top, _, bottom = bounds(group)
+    return bottom - top
 
 
 def _is_beside(group: list[Component], tallest: list[Component]) -> bool:
     """Whether a group is about as high as the tallest, and on its line."""
-    top = max(min(p.top for p in group), min(p.top for p in tallest))
-    bottom = min(max(p.bottom for p in group), max(p.bottom for p in tallest))
-    return bottom - top >= TALL * _height(tallest)
+    (_, top, _, bottom), (_, highest, _, lowest) = bounds(group), bounds(tallest)
+    return min(bottom, lowest) - max(top, highest) >= TALL * (lowest - highest)
