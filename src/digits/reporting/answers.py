@@ -43,9 +43,11 @@ class Answers:
 
     def caption(self, index: int) -> str:
         """What an image is, what was read, how sure."""
+        confidence = float(self.probabilities[index].max())
+        sure = ">99%" if confidence >= 0.995 else f"{confidence:.0%}"  # nothing is certain
         return (
             f"{self.classes[self.labels[index]]} read as {self.classes[self.predictions[index]]}\n"
-            f"{self.probabilities[index].max():.0%}, no. {index}"
+            f"{sure}, no. {index}"
         )
 
 
