@@ -180,7 +180,7 @@ def main(given: list[str] | None = None) -> None:
                 mistakes += [row for row in found if row[1] >= 0 and row[2]["digit"] != row[1]]
     except (ValueError, OSError, httpx.HTTPError) as error:
         raise SystemExit(f"wild: {error}") from None
-    out = OUT if folder == FOLDER else ELSEWHERE
+    out = OUT if arguments.folder is None else ELSEWHERE
     write_json(
         out,
         {

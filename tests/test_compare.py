@@ -258,6 +258,18 @@ def test_a_report_that_cannot_be_written_is_one_sentence() -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_damaged_test_images_are_said() -> None:
+    path = Path("data/mnist/prepared/test.npz")
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before[:100])
+        found = json.loads(digits("compare", "tiny one", "tiny two", "--json").stdout)
+    finally:
+        path.write_bytes(before)
+    assert found["paired"] is None
+    assert "test.npz is damaged (" in found["verdict"]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -1,6 +1,7 @@
 """The gate: what becomes of the champion's folder, of the registry, and what is said."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,22 @@ def test_how_the_champion_became_it_stays_on_record(store: MlflowClient) -> None
     assert json.loads(Path("champion/verdict.json").read_text())["reason"] == reason
     assert store.get_model_version(registry.MODEL, "2").tags["gate.reason"] == reason
     assert [entry.version for entry in history.read()] == [1, 2]
+
+
+def test_a_champion_chosen_again_has_no_verdict_of_one_that_was_kept_out(
+    store: MlflowClient,
+) -> None:
+    champion = select(seed=1)
+    judge()
+    kept = shutil.copytree(Path("models"), Path("kept")), Path("reports/selected.json").read_text()
+    select(seed=2)
+    assert not judge()["promoted"]
+    shutil.rmtree("models")
+    kept[0].rename("models")
+    Path("reports/selected.json").write_text(kept[1])
+    judge()
+    verdict = json.loads(Path("champion/verdict.json").read_text())
+    assert (verdict["selected"]["run_id"], verdict["promoted"]) == (champion, True)
 
 
 def test_other_calibration_is_another_model(store: MlflowClient) -> None:

@@ -207,6 +207,16 @@ def test_a_shadow_with_a_sharp_edge_is_not_taken_for_ink(
     assert likeness(normalize(digit(label, seed)), normalize(shaded)) > 0.82
 
 
+def test_ink_beside_a_hard_shadow_is_as_large_as_without_one() -> None:
+    """Shadows are found on a smaller copy, and the size is that of the picture all the same."""
+    paper = Image.new("L", (640, 640), 200)
+    paper.paste(digit(7, 3).resize((160, 160)).point(lambda level: level * 200 // 255), (120, 240))
+    shaded = np.asarray(paper).copy()
+    shaded[:, 400:] = shaded[:, 400:] * 0.6
+    alone, beside = normalize_row(paper), normalize_row(Image.fromarray(shaded))
+    assert beside.side == pytest.approx(alone.side, rel=0.1)
+
+
 # --- no ink ---------------------------------------------------------------------------------------
 
 

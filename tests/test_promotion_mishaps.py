@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.tracking import MlflowClient
 
 from digits import champion, package, promotion
@@ -35,6 +37,26 @@ def test_what_cannot_be_packaged_changes_nothing(
     expect_champion(store, two_versions[0], 1)
     assert aliases(store)["challenger"] == "2"
     assert not list(Path().glob(".champion.[!l]*"))
+
+
+def test_a_champion_whose_run_was_deleted_for_good_gives_way(
+    store: MlflowClient, two_versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_run = MlflowClient.get_run
+
+    def gone(client: MlflowClient, run_id: str) -> Any:
+        if run_id == two_versions[0]:  # as `mlflow gc` leaves it
+            raise MlflowException("no such run", error_code=RESOURCE_DOES_NOT_EXIST)
+        return get_run(client, run_id)
+
+    monkeypatch.setattr(MlflowClient, "get_run", gone)
+    result = digits("promote", "2", "--because", "x")
+    assert result.exit_code == 0, result.stderr
+    expect_champion(store, two_versions[1], 2)
+    assert history.read()[-1].compared.startswith("no paired test: the run of v1, ")
+    result = digits("compare", "v1", "v2")
+    assert result.exit_code == 2
+    assert "is no longer in MLflow; `digits runs` lists those that are" in result.stderr
 
 
 def test_a_bundle_that_cannot_be_read_is_refused_before_anything_changes(

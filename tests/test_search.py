@@ -72,6 +72,9 @@ def test_what_is_searched_is_written_as_hydra_writes_sweeps() -> None:
     }
     with pytest.raises(ValueError, match="nothing is searched"):
         search.read_space(OverridesParser.create().parse_overrides(["augment=none"]))
+    empty = OverridesParser.create().parse_overrides(["training.epochs=range(3,1)"])
+    with pytest.raises(ValueError, match=r"^training.epochs=range\(3,1\) has nothing in it; "):
+        search.read_space(empty)
 
 
 def test_a_trial_is_what_one_would_type() -> None:

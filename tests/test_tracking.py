@@ -213,6 +213,11 @@ def test_a_password_in_the_address_is_not_repeated(monkeypatch: pytest.MonkeyPat
     assert "http://127.0.0.1:9/runs cannot be used" in str(caught.value)
 
 
+def test_an_at_sign_in_a_path_is_no_password() -> None:
+    assert tracking.without_password("sqlite:////a/b@2/c.db") == "sqlite:////a/b@2/c.db"
+    assert tracking.without_password("postgresql://me:a@b@db/digits") == "postgresql://db/digits"
+
+
 def test_a_database_answers_when_it_is_one(tmp_path: Path) -> None:
     fresh = tmp_path / "not/there/yet.db"
     assert reachable.why_silent(f"sqlite:///{fresh}") is None

@@ -194,7 +194,7 @@ def _nearest_model(wanted: dict[str, Any]) -> str:
 
 
 def _nearest_option(group: str, base: str, wanted: Any) -> str:
-    """The file of a group that differs least from its part of a configuration, else the base's."""
+    """The file of a group that differs least from its part of a configuration."""
     options = sorted(path.stem for path in (settings.CONF / group).glob("*.yaml"))
 
     def distance(option: str) -> int:

@@ -1,8 +1,10 @@
 """Arrays in a file whose bytes follow from what is in it, so that DVC knows it again anywhere."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
+from typing import Any
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,3 +27,19 @@ def write_arrays(path: Path, **arrays: NDArray[np.generic]) -> None:
             member = ZipInfo(f"{name}.npy")  # of 1980, whatever the time is
             member.create_system = UNIX
             archive.writestr(member, content.getbuffer())
+
+
+def read_arrays(path: Path, names: Iterable[str], *, stage: str) -> list[NDArray[Any]]:
+    """The arrays of these names in an archive.
+
+    FileNotFoundError where it is missing and ValueError where it is damaged or lacks one; both name
+    the DVC stage that writes it.
+    """
+    try:
+        # NumPy itself leaves a damaged file open.
+        with path.open("rb") as file, np.load(file) as arrays:
+            return [arrays[name] for name in names]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
+    except (BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None

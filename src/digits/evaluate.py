@@ -13,11 +13,9 @@ N images, H/W pixels, K classes.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import scores, settings, stopping
+from digits.arrays import read_arrays
 from digits.corruptions import CORRUPTIONS, corrupt
-from digits.files import read_json, write_json
+from digits.files import md5, read_json, write_json
 from digits.reading.predictor import Predictor
 from digits.reporting import answers, card
 from digits.runs import recording, tracking
@@ -48,7 +47,7 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
     """
     trained = _read_trained(model)
     predictor = Predictor.open(model / "bundle")
-    images_NHW, labels_N = _read_arrays(test, ("images", "labels"), stage="prepare")
+    images_NHW, labels_N = read_arrays(test, ("images", "labels"), stage="prepare")
     probabilities_NK = predictor.probabilities(images_NHW)
     metrics = {
         **score(labels_N, probabilities_NK, predictor.classes),
@@ -81,7 +80,7 @@ def run(*, model: Path, test: Path, report: Path, synthetic: Path | None = None)
             # What `digits compare` need not ask the model again.
             "answers.json": json.dumps(
                 {
-                    "test_md5": hashlib.md5(test.read_bytes(), usedforsecurity=False).hexdigest(),
+                    "test_md5": md5(test),
                     "classes": predictor.classes,
                     "answers": probabilities_NK.argmax(axis=1).tolist(),
                 }
@@ -151,7 +150,7 @@ def score_drawn(predictor: Predictor, synthetic: Path) -> dict[str, float]:
     Their numbers, and shares of them.
     """
     names = ("heldout_images", "heldout_labels", "heldout_nondigits")
-    images_NHW, labels_N, others_NHW = _read_arrays(synthetic, names, stage="synthesize")
+    images_NHW, labels_N, others_NHW = read_arrays(synthetic, names, stage="synthesize")
     scored: dict[str, float] = {}
     if len(labels_N):
         predictions_N = predictor.probabilities(images_NHW).argmax(axis=1)
@@ -202,17 +201,6 @@ def _metric_name(name: str) -> str:
         if name.startswith(f"{part}."):
             return f"test_{part}/{name.removeprefix(f'{part}.')}"
     return f"test/{name}"
-
-
-def _read_arrays(path: Path, names: tuple[str, ...], *, stage: str) -> list[NDArray[np.uint8]]:
-    try:
-        # NumPy itself leaves a damaged file open.
-        with path.open("rb") as file, np.load(file) as arrays:
-            return [arrays[name] for name in names]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
-    except (zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
 
 
 def _licence(dataset: str) -> str | None:

@@ -1,5 +1,6 @@
 """Write files whole: beside their place first, then moved into it, so never half of one."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -79,3 +80,8 @@ def write_json(path: Path, content: Any) -> None:
     with replacing(path) as beside:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")
+
+
+def md5(path: Path) -> str:
+    """A file's MD5, as DVC knows it by."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

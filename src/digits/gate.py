@@ -10,7 +10,6 @@ either way.
 
 import argparse
 import contextlib
-import hashlib
 import statistics
 import time
 from pathlib import Path
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 
 from digits import champion, labelled, paired, scores, settings, stopping
 from digits.alone import alone
-from digits.files import read_json
+from digits.arrays import read_arrays
+from digits.files import md5, read_json
 from digits.judging import Measured, Verdict, judge
 from digits.reading.normalize import UnreadableImage, normalize_row, open_image
 from digits.reading.predictor import Predictor
@@ -50,7 +50,7 @@ def run(
         **{key: selection[key] for key in ("version", "run_id", "git_commit")},
         **{"name": name, "dataset": lineage["dataset"], "stand_in": lineage["fallback"]},
         "digest": champion.digest(bundle),
-        "test_md5": hashlib.md5(test.read_bytes(), usedforsecurity=False).hexdigest(),
+        "test_md5": md5(test),
         "taken_back": ruling["taken_back"] if ruling else [],
         "metrics": read_json(reports / name / "metrics.json", stage="evaluate"),
     }
@@ -61,8 +61,9 @@ def run(
         else _judge(bundle, origin, ruling, test=test, gate=gate)
     )
     content = champion.described(verdict, selected=origin, champion=ruling)
-    # How it became champion stays on record.
-    kept = (champion.read_verdict() if is_champion else {}) or content
+    # How it became champion stays on record, unless another was kept out since.
+    before = champion.read_verdict() if is_champion else {}
+    kept = before if (before.get("selected") or {}).get("run_id") == origin["run_id"] else content
     if verdict.promoted:
         details, samples = (
             read_json(reports / name / f"{each}.json", stage="evaluate")
@@ -126,8 +127,7 @@ def _judge(
     if ruling["test_md5"] not in (None, origin["test_md5"]):
         # It may have learnt from what is tested on now.
         return Verdict(promoted=True, reason="the one before is of other test images")
-    with np.load(test) as arrays:
-        images_NHW, labels_N = arrays["images"], arrays["labels"]
+    images_NHW, labels_N = read_arrays(test, ("images", "labels"), stage="prepare")
     probabilities = [model.probabilities(images_NHW) for model in (before, after)]
     right = [probabilities_NK.argmax(axis=1) == labels_N for probabilities_NK in probabilities]
     latencies = _latencies_ms(before, after, images_NHW)

@@ -15,7 +15,7 @@ def tables(folder: Path) -> list[Path]:
 
 def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
     """Each set's images and labels, by its folder's name; ValueError when there are none."""
-    sets = {}
+    sets: dict[str, list[tuple[Path, int]]] = {}
     for table in tables(folder):
         try:
             # Excel begins its UTF-8 with a mark, which is no part of the first column's name.
@@ -23,9 +23,10 @@ def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
                 rows = list(csv.DictReader(file))
         except ValueError as error:
             raise ValueError(f"{table} is no table in UTF-8: {error}") from None
-        sets[table.parent.name] = [
+        # Of the same name are a folder and one in it: both are of one set.
+        sets.setdefault(table.parent.name, []).extend(
             _labelled(table, row, number) for number, row in enumerate(rows, start=2)
-        ]
+        )
     if not any(sets.values()):
         raise ValueError(
             f"{folder} has no labelled images; give a folder with a labels.csv of `file` and "

@@ -203,7 +203,8 @@ def main() -> None:
                 compare=compare,
             )
     model = read_json(SERVED / "lineage.json", stage="package")
-    print(f"packaged {model['name']}, version {model['version']}")
+    version = f", version {model['version']}" if model["version"] else ", not registered in MLflow"
+    print(f"packaged {model['name']}{version}")
     print(f"  as model    {model['tag']}, in the Bento {tag}")
     print(f"  serve it:   make serve    (or, from anywhere: bentoml serve {tag})")
     print(f"  export it:  bentoml export {tag} digits.bento")

@@ -56,14 +56,14 @@ def compare(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.bool_])
 def in_words(found: Paired, *, significance: float) -> str:
     """What a comparison says; the first model is A, the second B.
 
-    One is better where chance alone would do as much less often than `significance`.
+    One is better where chance alone would do as much at most as often as `significance`.
     """
     if found.only_first == found.only_second == 0:
         return f"both read the same {found.both_right:,} of {found.num:,} test images right"
     better, margin = ("A", -found.difference) if found.difference < 0 else ("B", found.difference)
     chance = f"exact McNemar p = {found.p_value:.2g}"
     interval = f"B - A {found.low * 100:+.2f} to {found.high * 100:+.2f} points, 95 %"
-    if found.p_value < significance:
+    if found.p_value <= significance:
         return f"{better} is better by {margin * 100:.2f} points ({interval}; {chance})"
     return f"neither is shown to be better ({interval}; {chance})"
 

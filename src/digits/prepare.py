@@ -4,9 +4,9 @@
 
 Reads data/NAME/raw/ (four IDX files and source.json), params.yaml (val_size, seed) and the counts
 of images in conf/data/NAME.yaml. Writes data/NAME/prepared/: train.npz (training and validation
-images), test.npz (opened by `evaluate` alone) and data.json (what a training needs to know of
-them); and the data report, reports/data.json and reports/data.png. A violated expectation fails
-the stage and is named.
+images), test.npz (to score and compare what is trained) and data.json (what a training needs to
+know of them); and the data report, reports/data.json and reports/data.png. A violated expectation
+fails the stage and is named.
 
 N images, H/W pixels.
 """
@@ -261,8 +261,11 @@ def _expect(holds: bool, expectation: str) -> None:
 
 
 def _number(text: str) -> float:
-    value = float(text) if "." in text else int(text)
-    settings.check_val_size(value)
+    try:
+        value = float(text) if "." in text else int(text)
+        settings.check_val_size(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return value
 
 

@@ -28,14 +28,14 @@ class Change:
     taken_back: list[str]  # digests
 
 
-def promote(version: str, *, why: str, what: str = "promote") -> Change:
+def promote(version: str, *, why: str) -> Change:
     """Make a version the champion, and the one that is served.
 
     `version` as `finding.find` takes it. ValueError for one that is not registered or cannot be
     served, which changes nothing; TrackingError when the store cannot be used.
     """
     with alone():
-        return _promote(version, why=why, what=what)
+        return _promote(version, why=why, what="promote")
 
 
 def _promote(version: str, *, why: str, what: str) -> Change:

@@ -3,7 +3,6 @@
 import csv
 import gc
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,9 +92,7 @@ def _train(
             context="training",
         )
         tracked.log_text(training.architecture(), "architecture.txt")
-        started_s = time.perf_counter()
         history = _fit(training, tracked, scratch, on_epoch=on_epoch)
-        seconds = time.perf_counter() - started_s
         with replacing_folder(out / "bundle") as bundle:
             meta = training.write_bundle(
                 bundle,
@@ -115,7 +112,6 @@ def _train(
                 "experiment": tracked.experiment,
                 "git_commit": lineage.git_commit(),
                 "train_s": round(sum(row["epoch_s"] for row in history), 3),
-                "loop_s": round(seconds, 3),
                 "trainer": training.description,
                 "epochs": len(history),
                 "num_train": training.num_train,

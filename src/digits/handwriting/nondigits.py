@@ -29,7 +29,7 @@ FONTS = (
 
 
 def scribble(rng: Generator) -> Image.Image:
-    """One to three strokes through random points."""
+    """One or two strokes through random points."""
     glyph = [
         [_anywhere(rng) for _ in range(rng.integers(5, 10))] for _ in range(rng.integers(1, 3))
     ]

@@ -4,7 +4,6 @@ S steps, B batch, N images, H/W pixels.
 """
 
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from digits.arrays import read_arrays
 from digits.learning.extras import Extra
 
 # Lightning's own work around each call of `training_step` takes as long as a small network's step.
@@ -83,7 +83,9 @@ class DigitsDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if not self.arrays:
-            self.arrays = _read_arrays(self._file)
+            self.arrays = dict(
+                zip(ARRAYS, read_arrays(self._file, ARRAYS, stage="prepare"), strict=True)
+            )
             if self._fold is not None:
                 self.arrays = _take_fold(self.arrays, self._fold, self._num_folds)
             self._batch_size = min(self._batch_size, len(self.arrays["train_labels"]))
@@ -141,16 +143,6 @@ class DigitsDataModule(pl.LightningDataModule):
         order_SB = torch.cat(chosen, dim=1).to(self._tensors["train_labels"].device)
         for start in range(0, steps, STEPS_AT_ONCE):
             yield order_SB[start : start + STEPS_AT_ONCE]
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return {name: arrays[name] for name in ARRAYS}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro prepare`") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f prepare`") from None
 
 
 def _take_fold(

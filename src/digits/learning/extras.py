@@ -3,12 +3,13 @@
 N images, H/W pixels.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from digits.arrays import read_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +48,11 @@ def read_extras(
     """
     if not digits and not nondigits:
         return []
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            drawn, labels_N = arrays["images"], arrays["labels"].astype(np.int64)
-            others = arrays["nondigits"]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; run `dvc repro synthesize`") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}; run `dvc repro -f synthesize`") from None
+    drawn, labels_N, others = read_arrays(
+        path, ("images", "labels", "nondigits"), stage="synthesize"
+    )
     found = (
-        Extra(images=drawn, labels=labels_N, share=digits),
+        Extra(images=drawn, labels=labels_N.astype(np.int64), share=digits),
         Extra(
             images=others,
             labels=np.full(len(others), num_classes),

@@ -88,7 +88,10 @@ def _strokes(plane_HW: NDArrayF32) -> Ink:
     if found.edge_share < EDGE_SHARE or (even and min(plane_HW.shape) < SHEET_SIDE):
         return replace(found, even=even)
     # Nothing, or ink along the edge: the shadow of a hand has edges that no smooth surface has.
-    levelled = _separate(without_shadows(above_HW))
+    small_HW = without_shadows(above_HW)
+    levelled = _separate(small_HW)
+    shrunk = above_HW.shape[0] / small_HW.shape[0]
+    levelled = replace(levelled, grain=levelled.grain * shrunk)
     return levelled if levelled.edge_share < found.edge_share else found
 
 

@@ -32,8 +32,8 @@ BOX_SHARE = 20 / 28  # MNIST: the longest side of the ink is 20 of 28 pixels
 # MNIST's centres of mass lie evenly between 14 and 15 (edges at 0 and 28), so whole-pixel steps
 # were made around 14.5.
 CENTRE_SHIFT = 0.5
-# px. Large digits on a canvas of this size or more are looked for on a coarser plane, which takes a
-# third of the time: CLEAR px of each there are half as many again as a frame needs.
+# px. Large digits on a canvas of twice this or more are looked for on a coarser plane, which takes
+# a third of the time: CLEAR px of each there are half as many again as a frame needs.
 CANVAS_SIDE = 140
 CLEAR = 30
 SAME_SCALE = 0.06  # a digit this near to MNIST's scale is moved and not resampled

@@ -3,8 +3,6 @@
 N test images.
 """
 
-import hashlib
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digits import paired
-from digits.files import read_json
+from digits.arrays import read_arrays
+from digits.files import md5, read_json
 from digits.reading.predictor import Predictor
 from digits.runs import finding, tracking
 from digits.runs.listing import local_time
@@ -168,12 +167,10 @@ def _same_images(
         about = read_json(prepared / "data.json", stage="prepare")
         if about["name"] != name:
             return None, f"{prepared} has {about['name']} now, they learnt from {name}", []
-        test = (prepared / "test.npz").read_bytes()
-        md5 = hashlib.md5(test, usedforsecurity=False).hexdigest()
-        with np.load(io.BytesIO(test)) as arrays:
-            images_NHW, labels_N = arrays["images"], arrays["labels"]
+        test = prepared / "test.npz"
+        images_NHW, labels_N = read_arrays(test, ("images", "labels"), stage="prepare")
         (first_N, _), (second_N, classes) = (
-            _answers(side, images_NHW, md5=md5) for side in (first, second)
+            _answers(side, images_NHW, test_md5=md5(test)) for side in (first, second)
         )
     except (OSError, ValueError, KeyError) as error:
         return None, str(error), []
@@ -192,14 +189,14 @@ def _same_images(
 
 
 def _answers(
-    side: Side, images_NHW: NDArray[np.uint8], *, md5: str
+    side: Side, images_NHW: NDArray[np.uint8], *, test_md5: str
 ) -> tuple[NDArray[np.intp], Sequence[int | str]]:
     """What a training makes of the images, whose file has that MD5: indices (N), into its classes.
 
     ValueError where it has no bundle.
     """
     noted = finding.artifact(side.run_id, "answers.json")
-    if noted.get("test_md5") == md5:
+    if noted.get("test_md5") == test_md5:
         return np.array(noted["answers"]), noted["classes"]
     bundle = finding.bundle(side.run_id)
     if bundle is None:

@@ -83,7 +83,22 @@ def _by_version(client: "MlflowClient", word: str) -> list[Any]:
     else:
         named = _aliases(client).get(word)
         ids = [] if named is None else [client.get_model_version(MODEL, named).run_id]
-    return [client.get_run(run_id) for run_id in ids]
+    return [_existing(client, run_id, word) for run_id in ids]
+
+
+def _existing(client: "MlflowClient", run_id: str, word: str) -> Any:
+    """The run of a version or an alias; ValueError where it was deleted for good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ValueError(
+            f"the run of {word}, {run_id[:SHOWN]}, is no longer in MLflow; `digits runs` lists "
+            "those that are"
+        ) from None
 
 
 def _by_id(client: "MlflowClient", word: str) -> list[Any]:

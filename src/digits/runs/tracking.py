@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,5 +202,4 @@ def be_quiet_and_quick() -> None:
 
 def without_password(uri: str) -> str:
     """An address as it may be shown."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return re.sub("://[^/]*@", "://", uri)

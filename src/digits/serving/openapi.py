@@ -239,6 +239,8 @@ def _schemas(classes: Sequence[int | str]) -> dict[str, Any]:
                 },
                 **_IDENTITY,
                 "metrics": {"type": "object", "description": "on the test images"},
+                "dataset": {"type": "string", "description": "that it learnt from"},
+                "fallback": {"type": "boolean", "description": "a stand-in for the one asked for"},
                 "released": {"type": "boolean", "description": "came with the project"},
                 "classes": {"type": "array", "items": answer["digit"]},
                 "models": {

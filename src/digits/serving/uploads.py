@@ -105,9 +105,8 @@ async def _files(form: FormData, *, field: str, most: int) -> list[bytes]:
             " (a body cut short loses its last field)",
         )
     if len(values) > most:
-        raise Refused(
-            400, f"{len(values)} images where {most} is read; send them to /predict_batch"
-        )
+        instead = "send them to /predict_batch" if most == 1 else "send them in several requests"
+        raise Refused(400, f"{len(values)} images where at most {most} is read; {instead}")
     images = []
     for value in values:
         if not isinstance(value, UploadFile):

@@ -133,6 +133,10 @@ def read_space(overrides: Sequence[Override]) -> "tuple[list[str], dict[str, Bas
             isinstance(part, int) for part in (sweep.start, sweep.stop, sweep.step)
         ):
             values = list(sweep.range())
+            if not values:
+                raise ValueError(
+                    f"{override.input_line} has nothing in it; give it an end after its start"
+                )
             space[key] = IntDistribution(int(values[0]), int(values[-1]), step=int(sweep.step))
         else:
             space[key] = CategoricalDistribution(list(override.sweep_string_iterator()))

@@ -12,7 +12,7 @@ export class Drawing {
     this.undone = [];
   }
 
-  // An action is {kind: "stroke", brush, points: [[x, y, width], ...]},
+  // An action is {kind: "stroke", points: [[x, y, width], ...]},
   // {kind: "image", blob, picture} or {kind: "clear"}; the last two hide what was before.
   // The picture (picture.js) is null until it is there, and where the browser cannot show it.
   add(action) {
