@@ -110,7 +110,6 @@ def test_an_unknown_command_or_option_comes_with_the_usage(words: str, sentence:
         ),
         ("fetch", {"name: mnist ": "name: mnst "}, "did you mean 'mnist'?"),
         ("prepare --data mnst", {}, "did you mean 'mnist'?"),
-        ("prepare --val-size 0", {}, "argument --val-size: val_size must be "),
         ("synthesize --data mnst", {}, "did you mean 'mnist'?"),
         ("compose --out c", {"[mlp,": "[mpl,"}, "model=mpl is not there; there is model=mlp"),
         (

@@ -187,6 +187,15 @@ def test_a_validation_split_that_cannot_be_held_out_is_refused(
         run(fetched(tmp_path / "raw", arrays), tmp_path, val_size=val_size)
 
 
+def test_a_validation_split_of_none_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["prepare", "--val-size", "0"])
+    with pytest.raises(SystemExit):
+        prepare.main()
+    assert "val_size must be a number of images, or a share between" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("fallback", [False, True])
 def test_a_share_is_held_out_of_whatever_there_is(
     tmp_path: Path, arrays: dict[str, U8], fallback: bool
