@@ -88,20 +88,16 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
         print(f"{config.model.name}: {given_up}", flush=True)
         return None
     except Exception as error:
-        foreseen = isinstance(error, FORESEEN)
-        told = foreseen and os.environ.get(WANTED) != "1"  # all of it by a sentence
-        if not (told or part.swept):
+        if part.swept:  # the others go on
+            if _wants_traceback(error):
+                traceback.print_exc()
+            print(_told(error), file=sys.stderr, flush=True)
+            part.failed(_told(error))
+            return float("nan")
+        if _wants_traceback(error):
             raise
-        kind = "" if foreseen else f"{type(error).__name__}: "
-        sentence = f"train: {kind}{_sentence(error)}"
-        if not part.swept:
-            print(sentence, file=sys.stderr)
-            raise SystemExit(2 if isinstance(error, MISTAKES) else 1) from error
-        if not told:
-            traceback.print_exc()
-        print(sentence, file=sys.stderr, flush=True)
-        part.failed(sentence)
-        return float("nan")
+        print(_told(error), file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, MISTAKES) else 1) from error
     left = ", which `digits sync` completes" if unsent.holds(result["run_id"]) else ""
     print(
         f"{result['name']}: {result['num_parameters']:,} parameters, as exported it reads "
@@ -110,6 +106,16 @@ def job(config: DictConfig) -> float | tuple[float, ...] | None:
         flush=True,
     )
     return part.value(result)
+
+
+def _wants_traceback(error: Exception) -> bool:
+    """Of what nobody foresaw, and of everything where somebody asked for it."""
+    return not isinstance(error, FORESEEN) or os.environ.get(WANTED) == "1"
+
+
+def _told(error: Exception) -> str:
+    kind = "" if isinstance(error, FORESEEN) else f"{type(error).__name__}: "
+    return f"train: {kind}{_sentence(error)}"
 
 
 def _follow(config: dict[str, Any], rank: int) -> None:
