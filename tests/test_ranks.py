@@ -32,8 +32,8 @@ from training_fixtures import (
 
 pytestmark = pytest.mark.cluster
 # Batches, and the validation images, that two processes cannot share evenly.
-# Adam's step is as large for a gradient that is nothing but rounding, so that the two would part; so
-# would larger steps of SGD, where of a pool's two largest now one is larger and now the other.
+# Adam's step is as large for a gradient that is nothing but rounding, so that the two would part;
+# so would larger steps of SGD, where of a pool's two largest now one is larger, now the other.
 GENTLE = ("optimizer=sgd", "optimizer.lr=0.001")
 UNEVEN = (*TINY, *GENTLE, "training.batch_size=15", "trainer.precision=32-true")
 TWO = (*UNEVEN, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
