@@ -169,8 +169,9 @@ def _same_images(
             return None, f"{prepared} has {about['name']} now, they learnt from {name}", []
         test = prepared / "test.npz"
         images_NHW, labels_N = read_arrays(test, ("images", "labels"), stage="prepare")
+        test_md5 = md5(test)
         (first_N, _), (second_N, classes) = (
-            _answers(side, images_NHW, test_md5=md5(test)) for side in (first, second)
+            _answers(side, images_NHW, test_md5=test_md5) for side in (first, second)
         )
     except (OSError, ValueError, KeyError) as error:
         return None, str(error), []
