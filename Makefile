@@ -11,11 +11,6 @@ unexport PYTHONDONTWRITEBYTECODE
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# Instead of a traceback from whatever wanted it.
-EXPECT_FREE_PORT = python -c 'import socket, sys; \
-  taken = not socket.socket().connect_ex(("127.0.0.1", $(PORT))); \
-  sys.exit(taken and "port $(PORT) is taken already; try make $@ PORT=$(shell expr $(PORT) + 1)")'
-
 # Tests wait, for services and trainings of their own, as long as they compute.
 WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
@@ -32,7 +27,7 @@ repro: $(READY) ## fetch, train, evaluate, select and package; only what changed
 
 serve: PORT ?= 3000
 serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000, or another PORT=
-	@$(EXPECT_FREE_PORT)
+	@python -m digits.addresses "$(PORT)" --of $@
 	@bentoml serve --port $(PORT)
 
 ui: PORT ?= 5000
@@ -46,7 +41,7 @@ release: $(READY) ## keep the packaged model in git, for clones that have made n
 	@mkdir -p released && cd served && \
 	  cp model.onnx model.json lineage.json samples.json details.json ../released/
 
-wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=mine
+wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=scans
 	@python bench/wild.py $(if $(FOLDER),"$(FOLDER)")
 
 test: $(READY) ## run the tests, but for those of test-cluster

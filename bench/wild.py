@@ -6,9 +6,9 @@ FOLDER holds `labels.csv` (columns `file` and `label`; -1 for what is no single 
 that each do. Every image goes through HTTP to the service at the address, or to one that is
 started for this and serves the packaged model; where DIGITS_TOKENS is set, its first token is sent.
 An answer counts as it is, accepted or not; of the non-digits it is counted how many are accepted. A
-file that is not there is named, the others are read all the same, and the exit status is 1. Writes
-a sheet of the mistakes, each as the model saw it, and the figures: to bench/wild.json without a
-FOLDER, else to outputs/wild.json.
+file that is not there, or no image, is named and not counted; the others are read all the same, and
+the exit status is 1. Writes a sheet of the mistakes, each as the model saw it, and the figures: to
+bench/wild.json without a FOLDER, else to outputs/wild.json.
 """
 
 import argparse
@@ -68,13 +68,12 @@ def served() -> Iterator[str]:
 
 
 def ask(client: httpx.Client, path: Path) -> dict[str, Any]:
-    """The service's answer about a file; one that it refuses is answered with nothing."""
+    """The service's answer about a file; ValueError where that is no image to it."""
     files = {"image": (path.name, path.read_bytes())}
     response = client.post("/predict", params={"frame": "true"}, files=files)
-    content: dict[str, Any] = response.json()
     if response.status_code == 422:
-        return {"digit": None, "confidence": 0.0, "accepted": False, "reason": content["error"]}
-    response.raise_for_status()
+        raise ValueError(response.json()["error"])
+    content: dict[str, Any] = response.raise_for_status().json()
     return content
 
 
@@ -108,7 +107,6 @@ def score(labels: list[int], answers: list[dict[str, Any]]) -> dict[str, Any]:
 
 def draw(mistakes: list[tuple[Path, int, dict[str, Any]]], path: Path) -> None:
     """The most confident mistakes, as the model saw them."""
-    mistakes = [mistake for mistake in mistakes if "frame" in mistake[2]]
     worst = sorted(mistakes, key=lambda mistake: -mistake[2]["confidence"])[:NUM_SHOWN]
     frames = [np.frombuffer(base64.b64decode(a["frame"]), np.uint8) for _, _, a in worst]
     side = math.isqrt(len(frames[0])) if frames else 28
@@ -153,7 +151,7 @@ def main(given: list[str] | None = None) -> None:
     if arguments.folder is None and not folder.exists():
         raise SystemExit(
             f"wild: no folder was given, and {FOLDER}, which the committed figures are of, is not "
-            "here; give one of your own: make wild FOLDER=mine"
+            "here; give one of your own: make wild FOLDER=scans"
         )
     try:
         sets = read_sets(folder)
@@ -167,8 +165,9 @@ def main(given: list[str] | None = None) -> None:
             def read(row: tuple[Path, int]) -> tuple[Path, int, dict[str, Any]] | None:
                 try:
                     return (*row, ask(client, row[0]))
-                except OSError as error:
-                    unread.append(f"{row[0]}: {error.strerror}")
+                except (OSError, ValueError) as error:
+                    reason = error.strerror if isinstance(error, OSError) else error
+                    unread.append(f"{row[0]}: {reason}")
                     return None
 
             for name, rows in sets.items():

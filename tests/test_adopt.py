@@ -111,7 +111,7 @@ def test_the_command_says_what_it_wrote(inside: Project) -> None:
     said = CliRunner().invoke(main, ["adopt", run_id], catch_exceptions=False).output.splitlines()
     assert said[0].startswith(f"conf/model/cnn_{run_id[:6]}.yaml: cnn with ")
     assert "optimizer.lr" in said[0]
-    assert "dvc repro" in said[1]
+    assert "make repro" in said[1]
     assert len(said) == 2  # the pipeline's own trainer is that of this machine, too
 
 

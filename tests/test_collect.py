@@ -87,11 +87,15 @@ def test_what_is_no_data_set_is_said_and_nothing_is_written(here: Path) -> None:
     (here / "few/0").mkdir(parents=True)
     (here / "few/1").mkdir()
     draw(here / "others", names=["0", "2"], num=2)
+    draw(here / "damaged", names=["0", "1"], num=2)
+    for path in (here / "damaged/1").iterdir():
+        path.write_bytes(b"no image")
     (here / "taken").mkdir()
     for words, sentence in (
         (("none", "--name", "n"), "none is no folder"),
         (("one", "--name", "n"), "one must have at least two folders"),
-        (("few", "--name", "n"), "there is no train picture of class 0 that can be read"),
+        (("few", "--name", "n"), "there is no train picture of class 0 that can be read; put more"),
+        (("damaged", "--name", "n"), "there is no train picture of class 1 that can be read (dam"),
         (("pictures", "--name", "n", "--test", "others"), "others must have the folders of"),
         (("pictures", "--name", "a/b"), "--name must be letters, digits, _ and -, got 'a/b'"),
         (("pictures", "--name", "n", "--size", "4"), "--size must be at least 8 pixels, got 4"),

@@ -168,7 +168,8 @@ def test_every_share_has_an_interval_of_its_own_number_of_images() -> None:
 
 def test_the_curves_are_mlflows_own_figures(store: Store) -> None:
     said = digits("compare", "tiny one", "tiny two").stdout
-    rows = said.partition("validation after epoch")[2].partition("\n\n")[0].splitlines()[1:]
+    *rows, last = said.partition("validation after epoch")[2].partition("\n\n")[0].splitlines()[1:]
+    assert last == "  9 of 20 epochs; --html FILE draws all"
     client = mlflow_client(store.uri)
     curves = []
     for name in ("tiny one", "tiny two"):

@@ -142,6 +142,14 @@ def test_a_model_file_that_leaves_its_training_out_is_refused() -> None:
         configuration.check(config)
 
 
+def test_a_misspelt_key_in_a_models_file_is_named() -> None:
+    edit("conf/model/mlp.yaml", r"\blr:", "lrr:")
+    config = configuration.compose(["model=mlp"])
+    sentence = "optimizer.lr is missing: the model's file in conf/model/ must set it, where it has"
+    with pytest.raises(ValueError, match=f"{sentence} 'lrr'"):
+        configuration.check(config)
+
+
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(HydraException) as caught:
         configuration.compose(["model=cn"])

@@ -57,7 +57,7 @@ def test_too_many_requests_at_once_are_told_to_come_back_and_then_answered(
     assert after.status_code == 200
 
 
-@pytest.mark.parametrize(("num", "threads"), [(limits.FRAMES_IN_PLACE, 0), (50, 1)])
+@pytest.mark.parametrize(("num", "threads"), [(limits.IMAGES_IN_PLACE, 0), (50, 1)])
 def test_many_small_images_are_read_while_others_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num: int, threads: int
 ) -> None:

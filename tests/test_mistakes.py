@@ -167,6 +167,7 @@ def folders(project: Project) -> set[Path]:
         ("-m model=mlp,lenet", "model=lenet is not there; there is model=lenet5"),
         ("-m seed=1 training.epochs=1,2 +training.epoch=1", "did you mean training.epochs?"),
         ("-m model=glob(lenett*)", "model=glob(lenett*) is nothing at all"),
+        ("-m seed=1,a", "seed must be an integer >= 0, got 'a'"),
         ("-m optimizer.lr=interval(0.1,0.2)", "lr=interval(0.1,0.2) is for a search: hydra/sweep"),
         ("-m hydra/sweeper=optuna model=mlp,lenet", "there is model=lenet5"),
         ("-m hydra/sweeper=optuna model=mlp", "nothing is searched; give a key a choice"),

@@ -47,7 +47,7 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
     assert lineage["data_digest"].startswith(
         page.locator("#lineage-data").inner_text().removeprefix("digits lineage ")
     )
-    expect(page.locator("#accuracy")).to_have_text("87.50 % of 16 right")
+    expect(page.locator("#accuracy")).to_have_text(f"87.50 % of 16 right ({lineage['dataset']})")
     expect(page.locator("#latency")).to_contain_text("ms")
     expect(page.locator("#spoken")).to_contain_text(f"{digit}, ")
 
@@ -68,7 +68,13 @@ def test_a_drawing_is_read_and_everything_about_the_answer_is_shown(page: Page) 
             "42?, Several digits",
         ),
         ({"reason": "unlike_a_digit"}, "?", "That does not look like a digit", "That does not"),
-        ({"reason": "unsure", "digit": 3}, "3?", "Not sure", "3?, Not sure"),
+        ({"reason": "unsure", "digit": 3, "confidence": 0.5}, "3?", "Not sure", "3?, Not sure"),
+        (
+            {"reason": "unsure", "digit": 3, "confidence": 0.999},
+            "3?",
+            "Not sure: an unusual 3",
+            "3?, Not sure: an unusual 3",
+        ),
     ],
 )
 def test_what_is_not_one_digit_is_said_so(
@@ -84,7 +90,7 @@ def test_what_is_not_one_digit_is_said_so(
     expect(page.locator("#digit")).to_have_text(digit)
     expect(page.locator("#spoken")).to_contain_text(spoken)
     page.wait_for_load_state("networkidle")
-    page.unroute("**/predict*")
+    page.unroute_all(behavior="wait")
 
 
 def test_strokes_are_undone_redone_and_cleared(page: Page) -> None:

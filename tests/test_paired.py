@@ -60,5 +60,9 @@ def test_who_is_better_is_a_matter_of_the_significance_asked_for() -> None:
     found = paired.compare(worse_N, right_N)
     assert paired.in_words(found, significance=0.05).startswith("B is better by 0.60 points")
     assert paired.in_words(found, significance=0.01).startswith("neither is shown to be better")
+    # Of who is better the interval is of its own margin, whichever side it is on.
+    turned = paired.in_words(paired.compare(right_N, worse_N), significance=0.05)
+    low, high = (100 * end for end in (found.low, found.high))
+    assert turned.startswith(f"A is better by 0.60 points ({low:.2f} to {high:.2f}, 95 %; exact")
     # As the gate has it: the largest p-value that counts is the one asked for.
     assert paired.in_words(found, significance=2 / 2**6).startswith("B is better")

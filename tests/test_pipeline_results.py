@@ -62,6 +62,7 @@ def test_mlflow_has_the_test_scores_the_pictures_and_the_champion(
         assert run.data.metrics["test/accuracy"] == accuracy
         assert "test_per_class/7.recall" in run.data.metrics
         columns = {f"metrics.`{name}`" for name in run.data.metrics}
+        columns |= {f"tags.`{name}`" for name in run.data.tags}
         assert columns >= set(overview.view()["selectedColumns"])
         names = {entry.path for entry in story.mlflow.list_artifacts(run.info.run_id)}
         assert names >= {"confusion.png", "mistakes.png", "metrics.json", "bundle", "answers.json"}

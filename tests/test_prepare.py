@@ -10,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from digits import prepare
+from digits.expectations import ExpectationFailed, Split, check
 from digits.optdigits import idx
-from digits.prepare import ExpectationFailed, Split, check, hold_out
+from digits.prepare import hold_out
 from digits.settings import IDX_PATHS
 from drawn import drawn_set
+from training_fixtures import ROOT
 
 U8 = NDArray[np.uint8]
 NUM_TRAIN, NUM_TEST, VAL_SIZE = 200, 60, 50
@@ -194,6 +196,24 @@ def test_a_validation_split_of_none_is_refused_in_words(
     with pytest.raises(SystemExit):
         prepare.main()
     assert "val_size must be a number of images, or a share between" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("val_size", "warned"), [(99, True), (100, False)])
+def test_few_validation_images_are_warned_of(
+    tmp_path: Path,
+    arrays: dict[str, U8],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    val_size: int,
+    warned: bool,
+) -> None:
+    report = run(fetched(tmp_path / "raw", arrays), tmp_path, val_size=val_size)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["prepare", "--data", "mnist"])
+    monkeypatch.setattr(prepare, "run", lambda **_: report)
+    prepare.main()
+    warning = "warning: 99 validation images are few to choose a model by"
+    assert (warning in capsys.readouterr().err) is warned
 
 
 @pytest.mark.parametrize("fallback", [False, True])

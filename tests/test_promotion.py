@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
-from digits import promotion
+from digits import gate, promotion
 from digits.runs import history
 from gate_fixtures import aliases, crowned, judge, learnt, select
 from promotion_fixtures import digits, expect_champion, pack
@@ -69,7 +69,7 @@ def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
     expect_champion(store, first, 1)
     verdict = judge()
     assert not verdict["promoted"]
-    assert verdict["reason"] == "it was taken back; `digits promote` undoes that"
+    assert verdict["reason"] == gate.OVERRULED
     promotion.promote("v3", why="it is not")
     expect_champion(store, better, 3)
     assert judge()["reason"] == "it was chosen again, and stays"
@@ -123,7 +123,7 @@ def test_a_checkout_with_an_older_champion_takes_the_one_of_the_team(
     in_the_older_checkout()
     select(seed=1)  # the same as the first once more, which a person took the place from
     verdict = judge()
-    assert verdict["reason"] == "it was taken back; `digits promote` undoes that"
+    assert verdict["reason"] == gate.OVERRULED
     assert verdict["champion"]["version"] == 2
     expect_champion(store, second, 2)
 
@@ -131,6 +131,18 @@ def test_a_checkout_with_an_older_champion_takes_the_one_of_the_team(
     promotion.promote("v1", why="it reads our nines")
     expect_champion(store, first, 1)
     assert (history.read()[-1].version, history.read()[-1].instead_of) == (1, 2)
+
+
+@pytest.mark.parametrize("why", ["", "  "])
+def test_a_change_without_a_reason_is_none(
+    store: MlflowClient, two_versions: tuple[str, str], why: str
+) -> None:
+    pack()
+    for words in (("promote", "v2"), ("rollback",)):
+        result = digits(*words, "--because", why)
+        assert result.exit_code == 2
+        assert "say why, for those who ask later" in result.stderr
+    expect_champion(store, two_versions[0], 1)
 
 
 def test_two_commands_do_not_change_the_champion_at_once(

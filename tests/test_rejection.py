@@ -54,7 +54,9 @@ def test_a_share_that_is_none_is_named(refuse: float) -> None:
 @pytest.mark.parametrize(
     ("inked", "familiar", "probabilities", "expected"),
     [
-        (True, 5.0, [0.4, 0.3, 0.3], None),
+        (True, 5.0, [0.5, 0.3, 0.2], None),
+        (True, 5.0, [0.49, 0.31, 0.2], "unsure"),
+        (True, 5.0, [0.49, 0.48, 0.03], "unsure"),
         (False, 5.0, [1.0, 0.0, 0.0], "blank"),
         (True, 4.0, [0.5, 0.45, 0.05], "unsure"),
         (True, 4.0, [0.99, 0.01, 0.0], "unsure"),

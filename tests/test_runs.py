@@ -95,6 +95,26 @@ def test_the_table_has_a_line_a_run_and_figures_under_each_other() -> None:
     assert "failed" in lines[3]
 
 
+def test_elsewhere_than_in_the_project_no_store_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    for words in (
+        ["runs"],
+        ["compare", "a", "b"],
+        ["history"],
+        ["promote", "v1", "--because", "x"],
+    ):
+        result = digits(*words)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            f"Error: {tmp_path} is not the project's folder, it has no params.yaml; go there, or "
+            "set MLFLOW_TRACKING_URI\n"
+        )
+    assert not list(tmp_path.iterdir())
+    assert digits("runs", "--help").exit_code == 0
+
+
 def test_the_table_has_mlflows_own_figures(store: str) -> None:
     (line,) = digits("runs", "--json", "--where", "model=mlp").stdout.splitlines()
     shown = json.loads(line)
@@ -116,7 +136,7 @@ def test_mlflows_pages_list_the_same_runs_with_the_same_columns(store: str) -> N
     key = page.partition("viewStateShareKey=")[2]
     view = json.loads(experiment.tags[f"mlflow.sharedViewState.{key}"])
     assert view["selectedColumns"] == [
-        *("metrics.`bundle/val_accuracy`", "metrics.`test/accuracy`"),
+        *("tags.`dataset`", "metrics.`bundle/val_accuracy`", "metrics.`test/accuracy`"),
         *("metrics.`test/mean_corrupted_accuracy`", "metrics.`bundle/num_parameters`"),
     ]
     order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"

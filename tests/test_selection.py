@@ -58,6 +58,13 @@ def test_the_best_on_validation_is_chosen_whatever_the_order() -> None:
     )
 
 
+def test_of_equals_the_smallest_is_chosen() -> None:
+    large, small = candidate("large", 0.99, 900), candidate("small", 0.99, 100)
+    chosen, reason = choose([large, small])
+    assert chosen is small
+    assert reason.startswith("small is the smallest of the best on validation, with 99.00% of ")
+
+
 def test_the_smallest_within_one_standard_error_is_chosen() -> None:
     # The standard error of 0.99 on 10,000 images is 0.000995.
     best = candidate("best", 0.99, 900)

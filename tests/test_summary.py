@@ -58,7 +58,7 @@ RULING = {"name": "cnn", "version": 2, "run_id": "other"}
         (
             True,
             {"promoted": False, "reason": "not shown to be better", "champion": RULING},
-            "champion   no, cnn, version 2, is, and is served: not shown to be better",
+            "champion   cnn, version 2 still, which is served; not this one: not shown to be",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from digits import addresses
 from digits.reading.predictor import Predictor
 from digits.runs import lineage, reachable, tracking
 from digits.runs.labels import run_name
@@ -214,8 +215,8 @@ def test_a_password_in_the_address_is_not_repeated(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_at_sign_in_a_path_is_no_password() -> None:
-    assert tracking.without_password("sqlite:////a/b@2/c.db") == "sqlite:////a/b@2/c.db"
-    assert tracking.without_password("postgresql://me:a@b@db/digits") == "postgresql://db/digits"
+    assert addresses.without_password("sqlite:////a/b@2/c.db") == "sqlite:////a/b@2/c.db"
+    assert addresses.without_password("postgresql://me:a@b@db/digits") == "postgresql://db/digits"
 
 
 def test_a_database_answers_when_it_is_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from digits import addresses
 from mlflow_server import answers, free_port
 from stores import new_store
 
@@ -88,3 +89,9 @@ def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"port {port} is taken already; try make ui PORT={port + 1}\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "65536", "-1", "³", ""])
+def test_a_port_that_is_none_is_named(given: str) -> None:
+    with pytest.raises(ValueError, match="PORT must be a number in 1"):
+        addresses.expect_free(given, target="serve")

@@ -47,17 +47,20 @@ def test_a_folder_is_measured_through_http(
     (folder / "img/broken.png").write_bytes(b"no image")
     read = service.client.post("/predict", files={"image": drawing()}).json()["digit"]
     (folder / "labels.csv").write_text(
-        f"file,label\nimg/one.png,{read}\nimg/broken.png,{read}\nimg/two.jpg,-1\n"
+        f"file,label\nimg/one.png,{read}\nimg/one.png,{(read + 1) % 10}\nimg/broken.png,{read}\n"
+        "img/two.jpg,-1\n"
     )
-    wild.main([str(folder), "--url", str(service.client.base_url)])
+    # What is damaged is no mistake of the model's, and no success either.
+    with pytest.raises(SystemExit, match=rf"not read: {folder}/img/broken.png: .* not an image"):
+        wild.main([str(folder), "--url", str(service.client.base_url)])
     content = json.loads(Path("outputs/wild.json").read_text())
     assert content["model"]["name"] == "tiny"
     scores = content["sets"]["mine"]
-    assert (scores["num_digits"], scores["accuracy"], scores["refused"]) == (2, 0.5, 0.5)
+    assert (scores["num_digits"], scores["accuracy"], scores["refused"]) == (2, 0.5, 0.0)
     assert (scores["num_others"], scores["others_accepted"]) == (1, 1.0)
     assert Path("outputs/wild.png").stat().st_size > 0
     said = capsys.readouterr().out
-    assert f"mine: {read} read as None (1)" in said
+    assert f"mine: {(read + 1) % 10} read as {read} (1)" in said
     assert (
         "the mistakes: outputs/wild.png\nthe figures: outputs/wild.json, of tiny, version 3" in said
     )
@@ -84,7 +87,7 @@ def test_without_a_folder_and_without_the_usual_one_a_folder_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"no folder was given, .* make wild FOLDER=mine"):
+    with pytest.raises(SystemExit, match=r"no folder was given, .* make wild FOLDER=scans"):
         wild.main([])
 
 

@@ -152,9 +152,9 @@ def summary() -> None:
     if ruling["run_id"] == selected["run_id"]:
         click.echo(f"  champion   yes{f': {reason}' if reason else ''}")
     else:
-        theirs = f", version {ruling['version']}," if ruling["version"] else ""
+        theirs = f", version {ruling['version']}" if ruling["version"] else ""
         click.secho(
-            f"  champion   no, {ruling['name']}{theirs} is, and is served: "
+            f"  champion   {ruling['name']}{theirs} still, which is served; not this one: "
             f"{reason or verdict['reason']}",
             fg="yellow",
         )

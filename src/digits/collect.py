@@ -10,6 +10,7 @@ Shapes: N images, H/W pixels.
 
 import argparse
 import hashlib
+import os
 import random
 import re
 import sys
@@ -61,9 +62,11 @@ def run(pictures: Path, *, name: str, size: int, test: Path | None, licence: str
         complaints += wrong
         missing = [classes[k] for k in range(len(classes)) if k not in labels_N]
         if missing:
+            where = (test if split == "test" and test else pictures) / missing[0]
+            why = [one for one in wrong if one.startswith(f"{where}{os.sep}")]
             raise ValueError(
-                f"there is no {split} picture of class {missing[0]} that can be read; "
-                f"put more into {(test if split == 'test' and test else pictures) / missing[0]}"
+                f"there is no {split} picture of class {missing[0]} that can be read"
+                f"{f' ({why[0]})' if why else ''}; put more into {where}"
             )
         arrays |= {f"{split}_images": frames_NHW, f"{split}_labels": labels_N}
     contents = {role: idx(array) for role, array in arrays.items()}

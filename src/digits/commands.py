@@ -13,13 +13,26 @@ from typing import Any
 import click
 
 from digits.cli import main
-from digits.runs.commands import compare, lineage, runs, sync
+from digits.runs.commands import InProject, compare, lineage, runs, sync
 from digits.stopping import Mistake
 
-because = click.option("--because", "why", required=True, help="Why, for those who ask later.")
+
+def _some_words(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say why, for those who ask later", context, option)
+    return value.strip()
 
 
-@click.command("promote")
+because = click.option(
+    "--because",
+    "why",
+    required=True,
+    callback=_some_words,
+    help="Why, for those who ask later.",
+)
+
+
+@click.command("promote", cls=InProject)
 @click.argument("version")
 @because
 def promote_command(version: str, why: str) -> None:
@@ -33,7 +46,7 @@ def promote_command(version: str, why: str) -> None:
     _said(lambda: promotion.promote(version, why=why))
 
 
-@click.command("rollback")
+@click.command("rollback", cls=InProject)
 @because
 def rollback_command(why: str) -> None:
     """Make the champion before this one champion again."""
@@ -42,7 +55,7 @@ def rollback_command(why: str) -> None:
     _said(lambda: promotion.rollback(why=why))
 
 
-@click.command("adopt", short_help="Make a training a candidate of the pipeline.")
+@click.command("adopt", cls=InProject, short_help="Make a training a candidate of the pipeline.")
 @click.argument("run")
 @click.option("--name", help="Of the new model; else that of the run's model and the run's id.")
 def adopt_command(run: str, name: str | None) -> None:
@@ -55,7 +68,7 @@ def adopt_command(run: str, name: str | None) -> None:
     adopted = _tried(lambda: adoption.adopt(run, name=name))
     changes = ", ".join(adopted.differs) or "nothing"
     click.echo(f"{adopted.path}: {adopted.base} with {changes} of its own; a candidate now")
-    click.echo("  `git diff` shows it, `dvc repro` trains it")
+    click.echo("  `git diff` shows it, `make repro` trains it")
     if adopted.elsewhere:
         click.echo(
             f"  it was trained with {', '.join(adopted.elsewhere)}; the pipeline's own trainer may "
@@ -64,7 +77,9 @@ def adopt_command(run: str, name: str | None) -> None:
         )
 
 
-@click.command("history", short_help="List who became champion, when, by whom, and why.")
+@click.command(
+    "history", cls=InProject, short_help="List who became champion, when, by whom, and why."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="A line of JSON a change, with its time in UTC."
 )
@@ -97,7 +112,8 @@ def _said(change: Callable[[], Any]) -> None:
     entry = _tried(change).entry
     instead = f", instead of version {entry.instead_of}" if entry.instead_of else ""
     click.echo(f"version {entry.version} is the champion{instead}, and packaged")
-    click.echo("  `make serve` serves it; `dvc repro` notes it in dvc.lock")
+    click.echo("  a service that runs answers with it once it is started again: `make serve`")
+    click.echo("  `make repro` notes it in dvc.lock")
 
 
 def _tried(act: Callable[[], Any]) -> Any:

@@ -1,5 +1,6 @@
 """Compose conf/ with Hydra: the same for the pipeline, a run by hand and a sweep."""
 
+import difflib
 import hashlib
 import json
 import math
@@ -18,6 +19,7 @@ COMPILERS = ("inductor", "cudagraphs", "aot_eager")  # of torch.compile's; the l
 STRATEGIES = ("ddp",)
 KEPT = ("last", "best")
 LEARNING = Path(__file__).parent / "learning"
+MISSING = "???"  # OmegaConf's word for what another file must set
 LONGEST_NAME = 255  # bytes that file systems take for a name
 # Where a run writes, and whether it may go on with an interrupted one, do not change its result.
 LOCAL_KEYS = ("out", "resume")
@@ -173,9 +175,14 @@ def _expect_number(
 def _value(config: dict[str, Any], key: str) -> Any:
     value: Any = config
     for part in key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            raise Mistaken(f"{key} is missing: the model's file in conf/model/ must set it")
-        value = value[part]
+        siblings = value if isinstance(value, dict) else {}
+        value = siblings.get(part, MISSING)
+        if value == MISSING:
+            near = difflib.get_close_matches(part, [one for one in siblings if one != part], n=1)
+            instead = f", where it has {near[0]!r}" if near else ""
+            raise Mistaken(
+                f"{key} is missing: the model's file in conf/model/ must set it{instead}"
+            )
     return value
 
 

@@ -23,6 +23,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from digits.addresses import without_password
 from digits.mirrors import (
     MirrorError,
     Patience,
@@ -30,7 +31,6 @@ from digits.mirrors import (
     is_valid,
     on_disk,
     sha256,
-    shown,
     take,
 )
 from digits.settings import (
@@ -138,7 +138,7 @@ def _collect(
         missing = [role for role in roles if not parts[role].exists()]
         if not missing:
             break
-        log.info("%s: fetching from %s", dataset.name, shown(mirror))
+        log.info("%s: fetching from %s", dataset.name, without_password(mirror))
         try:
             for role in missing:
                 file, started = dataset.files[role], time.monotonic()
@@ -153,7 +153,7 @@ def _collect(
                     time.monotonic() - started,
                 )
         except MirrorError as error:
-            failures.append(f"{shown(mirror)}: {error}")
+            failures.append(f"{without_password(mirror)}: {error}")
             log.warning("mirror failed: %s", failures[-1])
     return failures
 

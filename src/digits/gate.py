@@ -28,6 +28,10 @@ from digits.reading.predictor import Predictor
 from digits.runs import history, registry, tracking
 
 SAME = "the champion byte for byte, trained again"
+OVERRULED = "a person put another in its place; `digits promote challenger` makes it champion again"
+STAND_IN = (
+    "trained on a stand-in, and the champion was not; `digits promote challenger` makes it champion"
+)
 NUM_TIMED = 200  # images, each answered by both in turn
 
 
@@ -109,9 +113,9 @@ def _judge(
     if ruling is None:
         return Verdict(promoted=True, reason="there was no champion")
     if origin["digest"] in ruling["taken_back"]:
-        return Verdict(promoted=False, reason="it was taken back; `digits promote` undoes that")
+        return Verdict(promoted=False, reason=OVERRULED)
     if origin["stand_in"] and not ruling["stand_in"]:
-        return Verdict(promoted=False, reason="trained on a stand-in, and the champion was not")
+        return Verdict(promoted=False, reason=STAND_IN)
     if ruling["digest"] == origin["digest"]:
         return Verdict(promoted=True, reason=SAME)
     before, after = Predictor.open(champion.BUNDLE), Predictor.open(bundle)

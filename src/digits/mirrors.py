@@ -11,7 +11,6 @@ import hashlib
 import http
 import logging
 import os
-import re
 import string
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from digits.addresses import without_password
 from digits.settings import IdxFile
 
 log = logging.getLogger("digits.fetch")
@@ -70,11 +70,6 @@ def expand(entries: tuple[str, ...], *, environ: Mapping[str, str]) -> list[str]
     return [mirror for mirror in mirrors if mirror]
 
 
-def shown(mirror: str) -> str:
-    """The mirror as it may be printed: without the password that its address may hold."""
-    return re.sub("://[^/]*@", "://", mirror)
-
-
 def is_valid(path: Path, file: IdxFile) -> bool:
     """Whether the file is there, whole and the right one (size first: that costs nothing)."""
     try:
@@ -121,7 +116,7 @@ def _take_from_web(mirror: str, file: IdxFile, part: Path, *, patience: Patience
         assert state.next_action is not None
         log.info(
             "%s: %s; trying again in %.1f s (%d of %d)",
-            shown(mirror),
+            without_password(mirror),
             state.outcome.exception(),
             state.next_action.sleep,
             state.attempt_number + 1,

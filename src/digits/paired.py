@@ -60,12 +60,15 @@ def in_words(found: Paired, *, significance: float) -> str:
     """
     if found.only_first == found.only_second == 0:
         return f"both read the same {found.both_right:,} of {found.num:,} test images right"
-    better, margin = ("A", -found.difference) if found.difference < 0 else ("B", found.difference)
+    low, margin, high = (100 * part for part in (found.low, found.difference, found.high))
     chance = f"exact McNemar p = {found.p_value:.2g}"
-    interval = f"B - A {found.low * 100:+.2f} to {found.high * 100:+.2f} points, 95 %"
-    if found.p_value <= significance:
-        return f"{better} is better by {margin * 100:.2f} points ({interval}; {chance})"
-    return f"neither is shown to be better ({interval}; {chance})"
+    if found.p_value > significance:
+        between = f"B - A {low:+.2f} to {high:+.2f} points, 95 %"
+        return f"neither is shown to be better ({between}; {chance})"
+    better = "B"
+    if margin < 0:
+        better, low, margin, high = "A", -high, -margin, -low
+    return f"{better} is better by {margin:.2f} points ({low:.2f} to {high:.2f}, 95 %; {chance})"
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -13,9 +13,7 @@ N images, H/W pixels.
 
 import argparse
 import hashlib
-import math
-import struct
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +22,23 @@ from numpy.typing import NDArray
 
 from digits import settings, stopping
 from digits.arrays import write_arrays
+from digits.expectations import (
+    MAX_DUPLICATE_SHARE,
+    Split,
+    check,
+    check_headers,
+    count_duplicates,
+    expect,
+)
 from digits.files import read_json, replacing, replacing_folder, write_json
 
 U8 = NDArray[np.uint8]
-MAGIC = {"images": 2051, "labels": 2049}  # unsigned bytes in three and in one dimension
-# A class with fewer images than this share of an even split, or more than its inverse, is a fault
-# of the data and not of chance: MNIST's rarest class, 5, has 0.90 of an even share.
-BALANCE = 0.5
-# Few images may be far from even by chance: by no more than this many standard deviations.
-CHANCE = 3
-# Drawn twice by the same hand is no accident; by chance a few blots coincide.
-MAX_DUPLICATE_SHARE = 0.01
-
-
-class ExpectationFailed(ValueError):
-    """The images are not what they should be."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Images (N, H, W) and their labels (N)."""
-
-    images: U8
-    labels: U8
-
-    def __len__(self) -> int:
-        return len(self.labels)
+NUM_SHOWN = 12  # images of each class in the picture of the data
+FEW = 100  # validation images: one of them is a point of accuracy
+TOO_FEW = (
+    "warning: {} validation images are few to choose a model by, and to learn from which answers "
+    "not to accept; raise val_size, or collect more pictures"
+)
 
 
 def run(
@@ -81,21 +70,19 @@ def run(
 
     splits = {}
     for name, expected in (("train", num_train), ("test", num_test)):
-        _check_headers(raw, prefix=name)
+        check_headers(raw, prefix=name)
         images_NHW, labels_N = read_raw(raw, train=name == "train")
         splits[name] = Split(images=images_NHW, labels=labels_N)
         check(splits[name], where=name, image_size=source["image_size"], classes=source["classes"])
         found = len(splits[name])
-        _expect(source["fallback"] or found == expected, f"{expected} {name} images, found {found}")
+        expect(source["fallback"] or found == expected, f"{expected} {name} images, found {found}")
     share = val_size if val_size < 1 else val_size / num_train
     if share == val_size or source["fallback"]:
         val_size = max(1, round(share * len(splits["train"])))
     duplicates = count_duplicates(splits["train"].images, splits["test"].images)
     for where, number in duplicates.items():
         allowed = MAX_DUPLICATE_SHARE * len(splits["test" if "test" in where else "train"])
-        _expect(
-            number <= allowed, f"at most {allowed:.0f} exact duplicates {where}, found {number}"
-        )
+        expect(number <= allowed, f"at most {allowed:.0f} exact duplicates {where}, found {number}")
     train, val = hold_out(splits["train"], val_size=int(val_size), seed=seed)
     test = splits["test"]
 
@@ -126,7 +113,9 @@ def run(
     }
     samples = _samples_per_class(train, num_classes=len(source["classes"]))
     title = f"{source['name']}: {len(train):,} training images, {source['image_size']} px"
-    figure = figures.data_report(sheet(samples, columns=12), counts, source["classes"], title=title)
+    figure = figures.data_report(
+        sheet(samples, columns=NUM_SHOWN), counts, source["classes"], title=title
+    )
     with replacing_folder(out) as folder:
         write_arrays(
             folder / "train.npz",
@@ -143,62 +132,13 @@ def run(
     return content
 
 
-def check(split: Split, *, where: str, image_size: int, classes: list[Any]) -> None:
-    """Raise ExpectationFailed unless images and labels are such as can be learned from."""
-    images_NHW, labels_N = split.images, split.labels
-    _expect(len(images_NHW) > 0, f"{where} images, found none")
-    _expect(
-        images_NHW.shape[1:] == (image_size, image_size),
-        f"{where} images of {image_size}x{image_size} pixels, found {images_NHW.shape[1:]}",
-    )
-    _expect(
-        len(images_NHW) == len(labels_N),
-        f"as many {where} labels as images, found {len(labels_N)} for {len(images_NHW)}",
-    )
-    highest = int(labels_N.max())
-    _expect(
-        highest < len(classes),
-        f"{where} labels in 0..{len(classes) - 1}, found {highest} "
-        f"at image {int(labels_N.argmax())}",
-    )
-    flat_NP = images_NHW.reshape(len(images_NHW), -1)
-    constant_N = flat_NP.min(axis=1) == flat_NP.max(axis=1)
-    _expect(
-        not constant_N.any(),
-        f"no constant {where} image, found {int(constant_N.sum())}, "
-        f"the first at {int(constant_N.argmax())}",
-    )
-    even = len(labels_N) / len(classes)
-    low, high = even * BALANCE, even / BALANCE
-    fewest = max(0, math.ceil(low - CHANCE * math.sqrt(low)))
-    most = math.floor(high + CHANCE * math.sqrt(high))
-    for label, count in enumerate(np.bincount(labels_N, minlength=len(classes))):
-        _expect(
-            fewest <= count <= most,
-            f"{fewest} to {most} {where} images of class {classes[label]!r} "
-            f"(an even share is {even:.0f}), found {count}",
-        )
-
-
-def count_duplicates(train_NHW: U8, test_NHW: U8) -> dict[str, int]:
-    """How many images are exact copies of an earlier one, within each split and across them."""
-    seen: dict[str, set[bytes]] = {}
-    for name, images_NHW in (("train", train_NHW), ("test", test_NHW)):
-        seen[name] = {image.tobytes() for image in images_NHW}
-    return {
-        "within train": len(train_NHW) - len(seen["train"]),
-        "within test": len(test_NHW) - len(seen["test"]),
-        "across train and test": len(seen["train"] & seen["test"]),
-    }
-
-
 def hold_out(split: Split, *, val_size: int, seed: int) -> tuple[Split, Split]:
     """Training and validation split, stratified by class, each in the original order."""
     from sklearn.model_selection import train_test_split
 
     numbers = np.bincount(split.labels)
     num_classes = np.count_nonzero(numbers)
-    _expect(
+    expect(
         1 not in numbers,
         "at least two training images of a class, one to learn from and one to hold out, "
         f"found one of class number {int((numbers == 1).argmax())}",
@@ -209,40 +149,21 @@ def hold_out(split: Split, *, val_size: int, seed: int) -> tuple[Split, Split]:
             f"{len(split)} images of {num_classes} classes, got {val_size!r}; set it in "
             "params.yaml or by --val-size, also as a share such as 0.1"
         )
-    train_index, val_index = train_test_split(
+    indices = train_test_split(
         np.arange(len(split)), test_size=val_size, stratify=split.labels, random_state=seed
     )
-    train_index.sort()
-    val_index.sort()
-    return (
-        Split(images=split.images[train_index], labels=split.labels[train_index]),
-        Split(images=split.images[val_index], labels=split.labels[val_index]),
+    train, val = (
+        Split(images=split.images[index], labels=split.labels[index])
+        for index in map(np.sort, indices)
     )
+    return train, val
 
 
-def _check_headers(raw: Path, *, prefix: str) -> None:
-    """Check each IDX file's magic number and count before anything is made of its bytes."""
-    counts = {}
-    for kind, magic in MAGIC.items():
-        path = raw / settings.IDX_PATHS[f"{prefix}_{kind}"]
-        try:
-            with path.open("rb") as file:
-                header = file.read(8)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path} is missing; run `dvc repro fetch`") from None
-        found, counts[kind] = struct.unpack(">ii", header) if len(header) == 8 else (None, 0)
-        _expect(found == magic, f"magic number {magic} in {path.name}, found {found}")
-    _expect(
-        counts["images"] == counts["labels"],
-        f"as many {prefix} labels as images, found {counts['labels']} for {counts['images']}",
-    )
-
-
-def _samples_per_class(split: Split, *, num_classes: int, num: int = 12) -> U8:
+def _samples_per_class(split: Split, *, num_classes: int) -> U8:
     """The first images of each class, class by class; black where a class has too few."""
-    samples = np.zeros((num_classes, num, *split.images.shape[1:]), np.uint8)
+    samples = np.zeros((num_classes, NUM_SHOWN, *split.images.shape[1:]), np.uint8)
     for label in range(num_classes):
-        chosen = split.images[split.labels == label][:num]
+        chosen = split.images[split.labels == label][:NUM_SHOWN]
         samples[label, : len(chosen)] = chosen
     return samples.reshape(-1, *split.images.shape[1:])
 
@@ -253,11 +174,6 @@ def _digest(*splits: Split) -> str:
         digest.update(split.images.tobytes())
         digest.update(split.labels.tobytes())
     return digest.hexdigest()
-
-
-def _expect(holds: bool, expectation: str) -> None:
-    if not holds:
-        raise ExpectationFailed(f"expected {expectation}")
 
 
 def _number(text: str) -> float:
@@ -288,6 +204,8 @@ def main() -> None:
             val_size=params.val_size if arguments.val_size is None else arguments.val_size,
             seed=params.seed,
         )
+    if content["num_val"] < FEW:
+        print(TOO_FEW.format(content["num_val"]), file=sys.stderr)
     print(
         f"{content['name']}: {content['num_train']:,} images to train on, {content['num_val']:,} "
         f"to validate, {content['num_test']:,} to report; exact duplicates "

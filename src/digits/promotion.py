@@ -88,7 +88,9 @@ def _rollback(*, why: str) -> Change:
     elsewhere = bool(entries and ruling) and ruling["version"] != entries[-1].version  # type: ignore[index]
     target = entries[-1].version if elsewhere else history.before(entries)
     if target is None:
-        raise ValueError("there is no champion to go back to; `digits history` lists them")
+        raise ValueError(
+            "there is no champion to go back to; `digits history` lists all there were"
+        )
     return _promote(f"v{target}", why=why, what="rollback")
 
 

@@ -81,7 +81,9 @@ def choose(candidates: list[Candidate]) -> tuple[Candidate, str]:
             for candidate in candidates
             if candidate is not chosen
         )
-        return chosen, f"{chosen.name} is the best on validation, with {what} ({others})"
+        as_good = sum(one.accuracy == chosen.accuracy for one in candidates)
+        rank = "the best" if as_good == 1 else "the smallest of the best"
+        return chosen, f"{chosen.name} is {rank} on validation, with {what} ({others})"
     return chosen, (
         f"{chosen.name} has the fewest parameters ({chosen.num_parameters:,}) of the models within "
         f"one standard error ({error:.2%}) of the best, {best.name} ({best.accuracy:.2%}), "

@@ -94,13 +94,10 @@ class Predictor:
         """One answer a frame, ready for JSON.
 
         digit, confidence, probabilities in class order; accepted, and the reason when it is not:
-        `blank` for a frame without ink, `unsure` between two classes, `unlike_a_digit` for what
-        looks like none of them. The digit is the best guess also then.
+        `blank` for a frame without ink, `unsure` for what may as well be another class,
+        `unlike_a_digit` for what looks like none of them. The digit is the best guess also then.
         """
-        outputs_BK = self.outputs(frames_BHW)
-        logits_BK = outputs_BK[:, : len(self.classes)]
-        probabilities_BK = softmax(logits_BK, temperature=self._temperature)
-        reasons = self._reasons(frames_BHW, outputs_BK, probabilities_BK)
+        probabilities_BK, reasons = self._judged(frames_BHW)
         return [
             {
                 "digit": self.classes[int(row_K.argmax())],
@@ -114,19 +111,19 @@ class Predictor:
 
     def accepts(self, frames_BHW: NDArrayU8) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Whether the answer to each frame should be believed: (B,)."""
-        inked_B = frames_BHW.any(axis=(1, 2))
-        familiar_B = familiarity(self.outputs(frames_BHW), num_classes=len(self.classes))
-        return np.asarray(inked_B & (familiar_B >= self._threshold))
+        _, reasons = self._judged(frames_BHW)
+        return np.array([why is None for why in reasons], np.bool_)
 
-    def _reasons(
-        self,
-        frames_BHW: NDArrayU8,
-        outputs_BK: np.ndarray[Any, np.dtype[np.float32]],
-        probabilities_BK: np.ndarray[Any, np.dtype[np.float64]],
-    ) -> list[Reason | None]:
-        familiar_B = familiarity(outputs_BK, num_classes=len(self.classes))
+    def _judged(
+        self, frames_BHW: NDArrayU8
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[Reason | None]]:
+        """Calibrated probabilities (B, K), and why not to believe each."""
+        outputs_BK = self.outputs(frames_BHW)
+        num_classes = len(self.classes)
+        probabilities_BK = softmax(outputs_BK[:, :num_classes], temperature=self._temperature)
+        familiar_B = familiarity(outputs_BK, num_classes=num_classes)
         each = zip(frames_BHW, familiar_B, probabilities_BK, strict=True)
-        return [
+        reasons = [
             reason(
                 inked=bool(frame_HW.any()),
                 familiarity=float(familiar),
@@ -135,6 +132,7 @@ class Predictor:
             )
             for frame_HW, familiar, row_K in each
         ]
+        return probabilities_BK, reasons
 
 
 def softmax(

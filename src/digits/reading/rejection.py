@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Reason = Literal["blank", "several", "too_small", "unsure", "unlike_a_digit"]
 # Two classes that have this much between them: the model hesitates and knows between which.
 BETWEEN_TWO = 0.9
+LEAST = 0.5  # below this an answer is wrong more often than right
 
 
 def familiarity(outputs_BK: NDArray[np.floating[Any]], *, num_classes: int) -> NDArray[np.float64]:
@@ -46,7 +47,7 @@ def reason(
     """Why an answer should not be believed; None when it may be."""
     if not inked:
         return "blank"
+    second, best = (float(share) for share in np.partition(probabilities_K, -2)[-2:])
     if familiarity >= threshold:
-        return None
-    best_two = float(np.partition(probabilities_K, -2)[-2:].sum())
-    return "unsure" if best_two >= BETWEEN_TWO else "unlike_a_digit"
+        return None if best >= LEAST else "unsure"
+    return "unsure" if best + second >= BETWEEN_TWO else "unlike_a_digit"

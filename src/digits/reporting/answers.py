@@ -74,6 +74,7 @@ def draw(report: Path, answers: Answers, *, name: str) -> list[Path]:
     shown = np.concatenate(
         [np.flatnonzero(answers.labels == label)[:NUM_SHOWN] for label in range(num_classes)]
     )
+    num_each = min(NUM_SHOWN, int(np.bincount(answers.labels).max()))
     num, num_wrong = len(answers.labels), len(answers.wrong)
     drawn = {
         "confusion.png": figures.confusion(
@@ -89,7 +90,7 @@ def draw(report: Path, answers: Answers, *, name: str) -> list[Path]:
         "predictions.png": figures.captioned_sheet(
             answers.images[shown],
             [answers.caption(index) for index in shown],
-            title=f"{name}: the first {NUM_SHOWN} test images of each class",
+            title=f"{name}: the first {num_each} test images of each class",
         ),
     }
     for file_name, figure in drawn.items():

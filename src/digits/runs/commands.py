@@ -1,13 +1,17 @@
 """The command line for who compares runs: `digits runs`, `digits compare`, and what they need."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
+from digits import addresses
 from digits.runs import listing
+from digits.settings import PARAMS
 from digits.stopping import Mistake
 
 HTML = click.Path(path_type=Path, dir_okay=False, writable=True)
@@ -15,7 +19,20 @@ LONGEST_CELL = 40  # characters of a parameter's value in the terminal
 MOST_LISTED = 10  # images on which two models disagree, in the terminal
 
 
-@click.command()
+class InProject(click.Command):
+    """A command that asks MLflow: the one in the project's folder, where no other is named."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run it; a Mistake where there is no project, rather than an empty store left there."""
+        if not os.environ.get("MLFLOW_TRACKING_URI") and not PARAMS.exists():
+            raise Mistake(
+                f"{Path.cwd()} is not the project's folder, it has no {PARAMS}; go there, or set "
+                "MLFLOW_TRACKING_URI"
+            )
+        return super().invoke(context)
+
+
+@click.command(cls=InProject)
 @click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only runs that have this.")
 @click.option("--sort", type=click.Choice([*listing.SORTS]), default="validation")
 @click.option("--most", type=click.IntRange(min=1), default=20, help="So many runs at most.")
@@ -48,7 +65,9 @@ def runs(where: tuple[str, ...], sort: str, most: int, as_json: bool, html: Path
         click.echo(f"no training{wanted} is in MLflow; `make repro` makes some", err=True)
 
 
-@click.command(short_help="Compare two trainings, and let both read the same test images.")
+@click.command(
+    cls=InProject, short_help="Compare two trainings, and let both read the same test images."
+)
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="All of it as one line of JSON.")
@@ -78,6 +97,8 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
     click.echo()
     if found.curves:
         _table(("validation after epoch", "A", "B"), [list(row) for row in found.curves])
+        if len(found.curves) < found.num_epochs:
+            click.echo(f"  {len(found.curves)} of {found.num_epochs} epochs; --html FILE draws all")
         click.echo()
     if found.differing:
         _table(("parameters that differ", "A", "B"), [_shortened(row) for row in found.differing])
@@ -98,7 +119,9 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
         click.echo(f"  and {more} more; --html FILE shows them")
 
 
-@click.command(short_help="Say where a model comes from, or what learnt from a data set.")
+@click.command(
+    cls=InProject, short_help="Say where a model comes from, or what learnt from a data set."
+)
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON, or one a training.")
 def lineage(name: str, as_json: bool) -> None:
@@ -135,7 +158,7 @@ def lineage(name: str, as_json: bool) -> None:
             click.echo(f"{click.style(f'{title:12}', bold=True)} {'' if value is None else value}")
 
 
-@click.command(short_help="Send MLflow what it missed while it was away.")
+@click.command(cls=InProject, short_help="Send MLflow what it missed while it was away.")
 def sync() -> None:
     """Send MLflow what it missed of trainings and evaluations while it was away."""
     from digits.runs import tracking, unsent
@@ -164,7 +187,7 @@ def sync() -> None:
     except tracking.TrackingError as error:
         raise Mistake(f"{error}; {much} is kept") from None
     if unknown:
-        store = tracking.without_password(tracking.tracking_uri())
+        store = addresses.without_password(tracking.tracking_uri())
         refused.append(
             f"{store} has no run {', '.join(unknown)}; set MLFLOW_TRACKING_URI to the store that "
             f"has, or remove {unsent.FOLDER}/RUN"

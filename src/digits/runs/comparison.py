@@ -105,6 +105,11 @@ class Comparison:
         ]
 
     @property
+    def num_epochs(self) -> int:
+        """Of the longer of the two curves; `curves` may have fewer of them."""
+        return len({epoch for side in (self.first, self.second) for epoch, _ in side.curve})
+
+    @property
     def curves(self) -> list[tuple[str, str, str]]:
         """Validation accuracy by epoch, as written: epoch, first, second; the first, the last of
         each, and what lies evenly between."""

@@ -28,6 +28,7 @@ class Training:
 
     run_id: str
     name: str
+    dataset: str | None
     state: str
     validation: float | None
     test: float | None
@@ -111,6 +112,7 @@ def _training(run: Any) -> Training:
     return Training(
         run_id=info.run_id,
         name=info.run_name,
+        dataset=run.data.tags.get("dataset"),
         state=info.status.lower(),
         validation=metrics.get("bundle/val_accuracy"),
         test=metrics.get("test/accuracy"),
@@ -126,7 +128,10 @@ def local_time(milliseconds: float) -> str:
     return datetime.fromtimestamp(milliseconds / 1000).isoformat(" ", "minutes")
 
 
-HEADS = ("run", "name", "state", "validation", "test", "corrupted", "parameters", "time", "started")
+HEADS = (
+    *("run", "name", "images", "state", "validation", "test", "corrupted", "parameters"),
+    *("time", "started"),
+)
 
 
 def cells(training: Training) -> list[str]:
@@ -138,6 +143,7 @@ def cells(training: Training) -> list[str]:
     return [
         training.run_id[:8],
         training.name,
+        training.dataset or "",
         training.state,
         *map(percent, (training.validation, training.test, training.corrupted)),
         "" if training.parameters is None else f"{training.parameters:,}",

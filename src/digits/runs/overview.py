@@ -13,10 +13,11 @@ WIDTH = 160  # px of a column: a metric's name
 def view() -> dict[str, object]:
     """What is sorted by and shown: the columns of `digits runs`."""
     orders = dict(order.split() for order in listing.SORTS.values())
-    columns = [name for name in orders if name.startswith("metrics.")]
+    metrics = [name for name in orders if name.startswith("metrics.")]
+    columns = ["tags.`dataset`", *metrics]  # figures of different images do not compare
     return {
-        "orderByKey": columns[0],
-        "orderByAsc": orders[columns[0]] == "ASC",
+        "orderByKey": metrics[0],
+        "orderByAsc": orders[metrics[0]] == "ASC",
         "selectedColumns": columns,
         "columnOrder": columns,
         "columnWidths": dict.fromkeys(columns, WIDTH),

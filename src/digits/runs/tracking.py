@@ -11,13 +11,13 @@ import contextlib
 import functools
 import logging
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from digits.addresses import without_password
 from digits.runs import interrupts
 from digits.runs.reachable import why_silent
 
@@ -198,8 +198,3 @@ def be_quiet_and_quick() -> None:
     os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "2")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-
-def without_password(uri: str) -> str:
-    """An address as it may be shown."""
-    return re.sub("://[^/]*@", "://", uri)

@@ -9,7 +9,6 @@ MLFLOW_TRACKING_URI is a server, its pages are there already.
 import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import time
 import urllib.request
 from types import FrameType
 
+from digits import addresses
 from digits.runs import overview, tracking
 
 START_S = 120.0  # on a busy laptop MLflow needs half a minute
@@ -30,8 +30,8 @@ class Stopped(BaseException):
 
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--port", type=int, default=5000)
-    port = parser.parse_args(given).port
+    parser.add_argument("--port", default="5000")
+    asked = parser.parse_args(given).port
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     tracking.be_quiet_and_quick()
@@ -39,13 +39,15 @@ def main(given: list[str] | None = None) -> None:
     try:
         if uri.startswith("http"):
             page = overview.page()
-            print(f"The runs are on a server: open {tracking.without_password(uri)}/{page}")
+            print(f"The runs are on a server: open {addresses.without_password(uri)}/{page}")
             return
-        _expect_free(port)
+        port = addresses.expect_free(asked, target="ui")
         print("starting MLflow's pages", flush=True)
         serve(overview.page(), uri=uri, port=port)
     except tracking.TrackingError as error:
         raise SystemExit(f"ui: {error}") from None
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     except Stopped:
         raise SystemExit(0) from None
 
@@ -104,12 +106,6 @@ def _answers(address: str) -> bool:
             return True
     except OSError:  # urllib.error.URLError is one
         return False
-
-
-def _expect_free(port: int) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise SystemExit(f"port {port} is taken already; try make ui PORT={port + 1}")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

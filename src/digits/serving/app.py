@@ -42,6 +42,7 @@ from .uploads import (
 T = TypeVar("T")
 U = TypeVar("U")
 OCTETS = "application/octet-stream"
+FRAME = {"true": True, "1": True, "false": False, "0": False}
 WEB = Path(__file__).parent / "web"
 # The page asks nothing of other hosts, runs no script but its own, and is shown in no frame.
 PAGE_HEADERS = {
@@ -74,9 +75,13 @@ def open_model(
     app.state.threads = ThreadPoolExecutor(limits.MAX_DECODING)
 
 
-def model_asked(request: Request) -> Model:
-    """The model that a request names, or the selected one."""
+def model_asked(request: Request, *also: str) -> Model:
+    """The model that a request names, or the selected one; Refused for a parameter not known."""
     state = request.app.state
+    for key in request.query_params:
+        if key not in (known := ("model", *also)):
+            path = request.url.path
+            raise Refused(400, f"{path} takes {' and '.join(known)} in its query, not {key[:40]!r}")
     name = request.query_params.get("model")
     if name is None:
         return state.model  # type: ignore[no-any-return]
@@ -87,10 +92,12 @@ def model_asked(request: Request) -> Model:
 
 async def predict(request: Request) -> Response:
     """One image in, one answer out."""
-    model = model_asked(request)
+    model = model_asked(request, "frame")
+    frame = request.query_params.get("frame", "false")
+    if frame.lower() not in FRAME:
+        raise Refused(400, f"frame must be true or false, got {frame[:40]!r}")
     images = await receive_images(request, field="image", most=1)
-    with_frames = request.query_params.get("frame", "").lower() in ("true", "1")
-    (answer,) = await _answers(request, model, images, with_frames=with_frames)
+    (answer,) = await _answers(request, model, images, with_frames=FRAME[frame.lower()])
     return _json({**answer, "model": model.identity})
 
 
@@ -173,7 +180,7 @@ async def _answers(
 ) -> list[dict[str, Any]]:
     state = request.app.state
     read = partial(_read, model, state.metrics, with_frames=with_frames)
-    few = len(images) <= limits.FRAMES_IN_PLACE
+    few = len(images) <= limits.IMAGES_IN_PLACE
     opened = _opened(images) if few and sum(map(len, images)) <= limits.BYTES_IN_PLACE else None
     if opened and num_pixels(opened) <= limits.PIXELS_IN_PLACE:
         answers = read(opened)

@@ -7,9 +7,12 @@ MAX_BODY_BYTES = 32 * 2**20
 MAX_IMAGES = 100  # in one batch
 MAX_FIELDS = 16  # of a multipart body that are not files: ignored, but not without bound
 MAX_FRAMES = 4096  # in one request of normalised frames: a second's work
-# So many frames, or images, are read at once: handing them to a thread would take as long.
-FRAMES_IN_PLACE = 8
-# If they have no more pixels than this together, and their files no more bytes: some milliseconds.
+# So many frames are read where they arrive: they take 4 ms, handing them to a thread takes as long
+# as a few, and more threads than cores get in each other's way.
+FRAMES_IN_PLACE = 64
+# So many images as well,
+IMAGES_IN_PLACE = 8
+# if they have no more pixels than this together, and their files no more bytes: some milliseconds.
 # A header too may take long: a note of 100 kB beside a photo is 8,000 entries to look at.
 PIXELS_IN_PLACE = 200_000
 BYTES_IN_PLACE = 100_000

@@ -88,7 +88,7 @@ def describe(
                     "summary": "Where the model comes from and how it did on the test images",
                     "operationId": "model",
                     "parameters": [which],
-                    "responses": {**_answer("Lineage"), **_refusals("404")},
+                    "responses": {**_answer("Lineage"), **_refusals("400", "404")},
                 }
             },
             "/samples": {
@@ -281,7 +281,7 @@ def _answer(schema: str) -> dict[str, Any]:
 
 
 _REFUSED = {
-    "400": "No image in the expected field, or too many of them",
+    "400": "No image in the expected field, too many of them, or a parameter that is not known",
     "401": "The service was started with tokens, and none of them was sent",
     "404": "There is no model of that name",
     "408": "The body did not arrive, or too slowly",

@@ -20,8 +20,9 @@ NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 def expect_composed(config: DictConfig) -> None:
     """Raise what Hydra raises of a training of the sweep that it cannot compose.
 
-    And FileNotFoundError where what it would learn from is not there. Not of each training: that
-    takes Hydra a tenth of a second, and it does so itself, later.
+    And Mistaken for a word where a number is wanted, FileNotFoundError where what it would learn
+    from is not there. Not of each training: that takes Hydra a tenth of a second, and it does so
+    itself, later.
     """
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create(config_loader=loader)
@@ -35,7 +36,9 @@ def expect_composed(config: DictConfig) -> None:
         composed = loader.load_sweep_config(config, words)
         # Hydra's own part cannot be resolved yet.
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        _expect_data(configuration.plain(own))
+        plain = configuration.plain(own)
+        configuration.check(plain)
+        _expect_data(plain)
 
 
 def _expect_data(config: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import psutil
 import tenacity
 from omegaconf import DictConfig
 
-from digits.runs import tracking
+from digits import addresses
 
 if TYPE_CHECKING:
     import optuna
@@ -67,7 +67,7 @@ def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
 def without(storage: str, error: Exception) -> str:
     """That a database cannot be used, and why, in a few words."""
     reason = str(error.__cause__ or error).splitlines()[0]
-    return f"the study's database {tracking.without_password(storage)} cannot be used: {reason}"
+    return f"the study's database {addresses.without_password(storage)} cannot be used: {reason}"
 
 
 @contextlib.contextmanager

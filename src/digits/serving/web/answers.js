@@ -10,11 +10,16 @@ const REASONS = {
   unlike_a_digit: "That does not look like a digit",
 };
 
+// Beyond this it is not between two digits that the model hesitates.
+const UNUSUAL = 0.9;
+
 // What was read, to be seen from afar, and how sure that is.
 function words(answer) {
   // Nobody is ever 100.0 % sure.
   const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
-  const verdict = answer.accepted ? sure : (REASONS[answer.reason] ?? answer.reason);
+  const unusual = answer.reason === "unsure" && answer.confidence > UNUSUAL;
+  const doubt = unusual ? `Not sure: an unusual ${answer.digit}` : REASONS[answer.reason];
+  const verdict = answer.accepted ? sure : (doubt ?? answer.reason);
   const row = answer.row.map((part) => (part.accepted ? part.digit : `${part.digit}?`)).join("");
   const doubtful = answer.reason === "unsure" ? `${answer.digit}?` : "?";
   return [answer.accepted ? `${answer.digit}` : row || doubtful, verdict];

@@ -41,5 +41,6 @@ export function showSamples(samples, open) {
     button.onclick = () => open(new Blob([bytes], { type: "image/png" }));
     $(right ? "right" : "wrong").append(button);
   }
+  for (const shelf of ["right", "wrong"]) $(shelf).previousElementSibling.hidden = !$(shelf).children.length;
   $("samples").hidden = !samples.length;
 }

@@ -54,7 +54,7 @@ async function tell({ answer, other, refused, tokenWanted, away, busy, blank, se
   if (answer) show(answer, other);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
-  else if (tooSlow) showNothing("Not read");
+  else if (tooSlow || away) showNothing("Not read");
 }
 
 function waiting({ away, busy }, then) {
@@ -75,7 +75,7 @@ $("other").onchange = async () => {
     const model = await getJson(`/model?model=${encodeURIComponent(name)}`);
     if ($("other").value !== name) return; // another was chosen in the meantime
     for (const id of ["other-name", "name-1"]) $(id).textContent = name;
-    $("other-accuracy").textContent = right(model.metrics) || "not evaluated";
+    $("other-accuracy").textContent = right(model) || "not evaluated";
     $("other-run").textContent = model.run_id;
   } catch (error) {
     $("other").value = "";
@@ -146,14 +146,14 @@ async function describeModel() {
   if (chosen) $("other").onchange();
   else showSecond(false);
   $("compare").hidden = !others.length;
-  $("name-0").textContent = model.name;
+  for (const id of ["own-name", "name-0"]) $(id).textContent = model.name;
   $("model").textContent = model.version ? `${model.name}, version ${model.version}` : model.name;
   if (model.released) $("model").textContent += ", released with the project; make repro makes yours";
   if (model.fallback) {
     $("model").textContent += `, learnt from ${model.dataset}, a stand-in; make repro tries again`;
   }
   $("more").hidden = model.released; // its run is in no MLflow here
-  $("accuracy").textContent = right(model.metrics);
+  $("accuracy").textContent = right(model);
   $("run").textContent = model.run_id;
   $("commit").textContent = `git commit ${model.git_commit ?? "unknown"}`;
   $("data").textContent = `${model.dataset}, ${model.data_digest}`;
@@ -163,8 +163,8 @@ async function describeModel() {
   showSamples(samples, open);
 }
 
-function right({ accuracy, num_images: num }) {
-  return num ? `${(100 * accuracy).toFixed(2)} % of ${num.toLocaleString("en")} right` : "";
+function right({ dataset, metrics: { accuracy, num_images: num } }) {
+  return num ? `${(100 * accuracy).toFixed(2)} % of ${num.toLocaleString("en")} right (${dataset})` : "";
 }
 
 async function startOnceThere() {
