@@ -79,25 +79,11 @@ class SweepRun(Callback):
         winners = best(groups, small_too="num_parameters" in studies.objectives(config))
         num_given_up = sum(child.given_up for child in children)
         text = summary(groups, winners, failures=failures, num_given_up=num_given_up)
-        metrics: dict[str, float] = {
-            "num_trainings": len(children),
-            "num_failed": len(failures),
-            "num_given_up": num_given_up,
-        }
-        if groups:
-            metrics["best/val_accuracy_mean"] = groups[0].mean
-            if groups[0].sd is not None:
-                metrics["best/val_accuracy_sd"] = groups[0].sd
         num_others = 0
         if away is None:
+            counts = {"num_failed": len(failures), "num_given_up": num_given_up}
             try:
-                sweeps.report(run_id, metrics=metrics, text=text, figures=_draw(groups, children))
-                sweeps.mark_best(
-                    run_id,
-                    children,
-                    names=[each.name for each in winners],
-                    run_ids=[one for each in winners for one in each.run_ids],
-                )
+                _report(run_id, children, groups, winners, text=text, counts=counts)
                 status = "FINISHED" if groups else "FAILED"
                 num_others = sweeps.leave(run_id, status, worker=worker)
             except tracking.TrackingError as error:
@@ -106,14 +92,7 @@ class SweepRun(Callback):
         missed = any(unsent.holds(child.run_id) for child in children)
         place.note(folder, finished=not (failed or missed or away))
         print(f"\n{text}\nrun {run_id}{_going_on(num_others)}", flush=True)
-        _complaints[:] = []
-        if away:
-            _complaints.append(
-                f"MLflow has no table of this sweep yet: {away.what}; when it is back, the same "
-                "command writes it"
-            )
-        if failed:
-            _complaints.append(f"{len(failed)} of the sweep's trainings failed, see above")
+        _complaints[:] = _not_well(away, num_failed=len(failed))
 
 
 def begin(config: DictConfig) -> None:
@@ -148,6 +127,40 @@ def close_what_was_stopped() -> None:
             stopped = _open.pop()
             assert stopped.run_id
             sweeps.leave(stopped.run_id, "KILLED", worker=stopped.worker)
+
+
+def _report(
+    run_id: str,
+    children: Sequence[sweeps.Child],
+    groups: Sequence[Group],
+    winners: Sequence[Group],
+    *,
+    text: str,
+    counts: dict[str, int],
+) -> None:
+    """Write what a sweep came to into its run: figures, table, plots, and which was best."""
+    metrics: dict[str, float] = {"num_trainings": len(children), **counts}
+    if groups:
+        metrics["best/val_accuracy_mean"] = groups[0].mean
+        if groups[0].sd is not None:
+            metrics["best/val_accuracy_sd"] = groups[0].sd
+    sweeps.report(run_id, metrics=metrics, text=text, figures=_draw(groups, children))
+    names = [each.name for each in winners]
+    run_ids = [one for each in winners for one in each.run_ids]
+    sweeps.mark_best(run_id, children, names=names, run_ids=run_ids)
+
+
+def _not_well(away: tracking.TrackingError | None, *, num_failed: int) -> list[str]:
+    """Why all is not well with a sweep that has ended, a sentence each."""
+    found = []
+    if away:
+        found.append(
+            f"MLflow has no table of this sweep yet: {away.what}; when it is back, the same "
+            "command writes it"
+        )
+    if num_failed:
+        found.append(f"{num_failed} of the sweep's trainings failed, see above")
+    return found
 
 
 def _going_on(num_others: int) -> str:
