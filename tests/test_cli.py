@@ -197,6 +197,13 @@ def test_nothing_packaged_is_said_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    elsewhere = digits("predict", "one.png")
+    assert elsewhere.exit_code == 2
+    assert elsewhere.stderr == (
+        f"Error: {tmp_path} is not the project's folder, it has no params.yaml; go there, or name "
+        "the folder of a bundle by --model\n"
+    )
+    Path("params.yaml").touch()
     result = digits("predict", "one.png")
     assert result.exit_code == 1
     assert result.stderr == (

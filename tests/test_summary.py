@@ -21,6 +21,12 @@ def test_a_summary_before_any_run_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    elsewhere = digits("summary")
+    assert elsewhere.exit_code == 2
+    assert elsewhere.stderr.endswith(
+        "is not the project's folder, it has no params.yaml; go there\n"
+    )
+    Path("params.yaml").touch()
     result = digits("summary")
     assert result.exit_code == 1
     assert result.stderr == "Error: reports/selected.json is missing; run `make repro`\n"
@@ -32,6 +38,7 @@ def test_a_summary_in_a_fresh_clone_says_what_answers_meanwhile(
     for name in ("reports", "released"):
         shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
+    Path("params.yaml").touch()
     result = digits("summary")
     assert result.exit_code == 1
     selected = json.loads((ROOT / "reports/selected.json").read_text())

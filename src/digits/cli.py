@@ -12,7 +12,7 @@ import click
 
 from digits.files import read_json
 from digits.settings import either
-from digits.stopping import Mistake
+from digits.stopping import Mistake, expect_project
 
 REPORTS = Path("reports")
 MODELS = Path("models")
@@ -58,6 +58,8 @@ def predict(
     if model and not (model / "model.json").exists():
         raise Mistake(_no_bundle(model))
     model = model or packaged_folder()
+    if not model.exists():
+        expect_project("name the folder of a bundle by --model")
     try:
         predictor = Predictor.open(model)
         lineage = _origin(model, predictor.meta)
@@ -140,6 +142,7 @@ def summary() -> None:
         ruling = read_json(CHAMPION / "champion.json", stage="gate")
         verdict = read_json(CHAMPION / "verdict.json", stage="gate")
     except FileNotFoundError as error:  # a fresh clone has the committed reports and nothing else
+        expect_project()
         missing = str(error).partition(";")[0]
         raise click.ClickException(f"{missing}; run `make repro`{_released()}") from None
     except ValueError as error:

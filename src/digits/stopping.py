@@ -3,16 +3,24 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
-from digits.settings import Mistaken
+from digits.settings import PARAMS, Mistaken
 
 
 class Mistake(click.ClickException):
     """What a command was asked for is not there: one line, and the status of a wrong usage."""
 
     exit_code = 2
+
+
+def expect_project(otherwise: str = "") -> None:
+    """Raise Mistake where the current folder is not the project's; `otherwise` is what may help."""
+    if not PARAMS.exists():
+        here, more = Path.cwd(), f", or {otherwise}" if otherwise else ""
+        raise Mistake(f"{here} is not the project's folder, it has no {PARAMS}; go there{more}")
 
 
 @contextmanager

@@ -11,8 +11,7 @@ import click
 
 from digits import addresses
 from digits.runs import listing
-from digits.settings import PARAMS
-from digits.stopping import Mistake
+from digits.stopping import Mistake, expect_project
 
 HTML = click.Path(path_type=Path, dir_okay=False, writable=True)
 LONGEST_CELL = 40  # characters of a parameter's value in the terminal
@@ -24,11 +23,8 @@ class InProject(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         """Run it; a Mistake where there is no project, rather than an empty store left there."""
-        if not os.environ.get("MLFLOW_TRACKING_URI") and not PARAMS.exists():
-            raise Mistake(
-                f"{Path.cwd()} is not the project's folder, it has no {PARAMS}; go there, or set "
-                "MLFLOW_TRACKING_URI"
-            )
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            expect_project("set MLFLOW_TRACKING_URI")
         return super().invoke(context)
 
 
