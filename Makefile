@@ -32,7 +32,7 @@ serve: $(READY) ## serve the packaged model on http://127.0.0.1:3000, or another
 
 ui: PORT ?= 5000
 ui: $(READY) ## compare the runs in MLflow's pages on http://127.0.0.1:5000, or another PORT=
-	@python -m digits.runs.ui --port $(PORT)
+	@python -m digits.runs.ui --port "$(PORT)"
 
 sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3

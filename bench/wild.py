@@ -71,7 +71,7 @@ def ask(client: httpx.Client, path: Path) -> dict[str, Any]:
     """The service's answer about a file; ValueError where that is no image to it."""
     files = {"image": (path.name, path.read_bytes())}
     response = client.post("/predict", params={"frame": "true"}, files=files)
-    if response.status_code == 422:
+    if response.status_code in (413, 422):
         raise ValueError(response.json()["error"])
     content: dict[str, Any] = response.raise_for_status().json()
     return content

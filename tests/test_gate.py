@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
-from digits import gate
 from digits.runs import history, registry
 from drawn import drawn_set
 from gate_fixtures import GATE, aliases, crowned, judge, learnt, select
@@ -96,7 +95,8 @@ def test_a_stand_in_never_replaces_a_real_one_and_is_replaced_by_any(store: Mlfl
     verdict = judge()
     assert (verdict["promoted"], verdict["reason"]) == (
         False,
-        gate.STAND_IN,
+        "trained on a stand-in, and the champion was not; "
+        '`digits promote v3 --because "..."` makes it champion',
     )
     assert crowned() == real
 

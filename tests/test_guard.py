@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,9 @@ def test_who_waits_too_long_is_told_so_though_a_thread_is_still_busy(
         read_whole.set()
         return probabilities_BK
 
-    monkeypatch.setattr(predictor, "probabilities", slow)
     app = build_app()
     open_model(app, Model(predictor, {"tag": "digits:0", **dict.fromkeys(IDENTITY)}))
+    monkeypatch.setattr(predictor, "probabilities", slow)
     body = bytes(784 * (limits.FRAMES_IN_PLACE + 1))
 
     async def ask() -> list[dict[str, Any]]:
@@ -135,6 +136,18 @@ def test_who_waits_too_long_is_told_so_though_a_thread_is_still_busy(
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
     assert headers.items() >= HEADERS.items()
     assert headers["content-type"] == "application/json"
+
+
+def test_a_slow_model_reads_fewer_frames_while_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path, seed=0)
+    predictor = Predictor.open(tmp_path)
+    assert Model(predictor, {}).frames_in_place == limits.FRAMES_IN_PLACE
+    monkeypatch.setattr(predictor, "probabilities", lambda _: time.sleep(0.03))  # eight of them
+    assert Model(predictor, {}).frames_in_place == 2
+    monkeypatch.setattr(predictor, "probabilities", lambda _: time.sleep(0.2))
+    assert Model(predictor, {}).frames_in_place == 1
 
 
 def test_the_time_in_which_a_body_arrives_is_not_the_services(

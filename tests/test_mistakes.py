@@ -58,6 +58,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("runs --where modle=cnn", "no run has 'modle'; did you mean 'model'?"),
         ("runs --where model=cn", "no run has model=cn; there is model=cnn"),
+        ("runs --where model=CNN", "no run has model=CNN; there is model=cnn"),
         ("runs --where dataset=mnst", "no run has dataset=mnst; there is dataset=mnist"),
         ("runs --where status=finishd", "no run has status=finishd; there is status=finished"),
         ("compare champoin v1", "there is no run 'champoin'; did you mean 'champion'?"),

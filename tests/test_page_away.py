@@ -108,12 +108,30 @@ def test_a_busy_service_is_told_from_one_that_is_away_and_asked_again_when_it_sa
     quiet.route("**/predict*", lambda route: route.fulfill(status=status, headers=headers, json={}))
     draw(quiet, SEVEN)
     expect(quiet.locator("#notice")).to_have_text(said)
+    expect(quiet.locator("#verdict")).to_have_text("Not read")  # and nothing of another drawing
     quiet.unroute_all()
     quiet.clock.run_for(after_ms - 500)
     expect(quiet.locator("#notice")).to_have_text(said)
     quiet.clock.run_for(600)
     expect(quiet.locator("#verdict")).to_contain_text(READ)
     expect(quiet.locator("#notice")).to_be_hidden()
+
+
+def test_what_fails_in_the_service_is_said_and_not_asked_for_ever(quiet: Page) -> None:
+    asked = []
+
+    def fail(route: Route) -> None:
+        asked.append(route)
+        route.fulfill(status=500, json={"error": "the service failed; its log says why"})
+
+    quiet.clock.pause_at(quiet.evaluate("Date.now() + 1000"))
+    quiet.route("**/predict*", fail)
+    draw(quiet, SEVEN)
+    expect(quiet.locator("#verdict")).to_have_text("the service failed; its log says why")
+    num = len(asked)
+    quiet.clock.run_for(10_000)
+    expect(quiet.locator("#notice")).to_be_hidden()
+    assert len(asked) == num
 
 
 def test_a_page_opened_while_the_service_is_busy_says_so_and_starts(quiet: Page) -> None:

@@ -1,6 +1,7 @@
 """Changing the champion by hand: all of it moves."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
-from digits import gate, promotion
-from digits.runs import history
+from digits import champion, promotion
+from digits.runs import finding, history
 from gate_fixtures import aliases, crowned, judge, learnt, select
 from promotion_fixtures import digits, expect_champion, pack
 from serving_fixtures import DETAILS
@@ -69,8 +70,10 @@ def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(
     expect_champion(store, first, 1)
     verdict = judge()
     assert not verdict["promoted"]
-    assert verdict["reason"] == gate.OVERRULED
-    promotion.promote("v3", why="it is not")
+    told, command, end = verdict["reason"].split("`")
+    assert (told, end) == ("a person put another in its place; ", " makes it champion")
+    result = digits(*shlex.split(command)[1:])
+    assert result.exit_code == 0, result.stderr
     expect_champion(store, better, 3)
     assert judge()["reason"] == "it was chosen again, and stays"
 
@@ -123,7 +126,7 @@ def test_a_checkout_with_an_older_champion_takes_the_one_of_the_team(
     in_the_older_checkout()
     select(seed=1)  # the same as the first once more, which a person took the place from
     verdict = judge()
-    assert verdict["reason"] == gate.OVERRULED
+    assert verdict["reason"].startswith("a person put another in its place; `digits promote v")
     assert verdict["champion"]["version"] == 2
     expect_champion(store, second, 2)
 
@@ -133,16 +136,89 @@ def test_a_checkout_with_an_older_champion_takes_the_one_of_the_team(
     assert (history.read()[-1].version, history.read()[-1].instead_of) == (1, 2)
 
 
-@pytest.mark.parametrize("why", ["", "  "])
+@pytest.mark.parametrize(
+    ("why", "sentence"),
+    [
+        ("", "say why, for those who ask later"),
+        ("  ", "say why, for those who ask later"),
+        ("x" * 1001, "say it in 1,000 characters at most, got 1,001"),
+    ],
+)
 def test_a_change_without_a_reason_is_none(
-    store: MlflowClient, two_versions: tuple[str, str], why: str
+    store: MlflowClient, two_versions: tuple[str, str], why: str, sentence: str
 ) -> None:
     pack()
     for words in (("promote", "v2"), ("rollback",)):
         result = digits(*words, "--because", why)
         assert result.exit_code == 2
-        assert "say why, for those who ask later" in result.stderr
+        assert sentence in result.stderr
     expect_champion(store, two_versions[0], 1)
+
+
+def test_a_rollback_in_an_older_checkout_undoes_the_champion_of_the_team(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    first, _ = two_versions
+    shutil.copytree("champion", "older")
+    promotion.promote("v2", why="it reads our sevens")
+    shutil.rmtree("champion")
+    shutil.copytree("older", "champion")
+    promotion.rollback(why="v2 is bad")
+    expect_champion(store, first, 1)
+    assert (history.read()[-1].version, history.read()[-1].instead_of) == (1, 2)
+
+
+def test_what_the_gate_replaced_is_not_taken_for_what_a_person_did(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    shutil.copytree("champion", "older")
+    better = select(weights=learnt())
+    assert judge()["promoted"]
+    shutil.rmtree("champion")
+    shutil.copytree("older", "champion")
+    promotion.promote("v2", why="of the older checkout")
+    (dethroned,) = (champion.read() or {})["taken_back"]
+    bundle = finding.bundle(better)
+    assert bundle
+    assert dethroned == champion.digest(bundle)
+
+
+def test_a_stand_in_that_a_person_promotes_does_not_keep_the_real_one_out(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    select(dataset="optdigits", stand_in=True, weights=learnt())
+    reason = judge()["reason"]
+    assert reason == (
+        "trained on a stand-in, and the champion was not; "
+        '`digits promote v3 --because "..."` makes it champion'
+    )
+    promotion.promote("v3", why="while there is no network")
+    select(seed=1)
+    assert judge()["promoted"]
+
+
+def purge(store: MlflowClient, run_id: str) -> None:
+    """As `mlflow gc` does."""
+    store.delete_run(run_id)
+    store._tracking_client.store._hard_delete_run(run_id)
+
+
+@pytest.mark.parametrize("gone", ["v1", "champion"])
+def test_a_run_that_was_deleted_for_good_costs_a_new_checkout_nothing(
+    store: MlflowClient, two_versions: tuple[str, str], gone: str
+) -> None:
+    first, second = two_versions
+    promotion.promote("v2", why="it reads my sevens")
+    purge(store, first if gone == "v1" else second)
+    shutil.rmtree("champion")
+    if gone == "champion":
+        with pytest.raises(ValueError, match="has no bundle in MLflow; train it again"):
+            judge()
+        promotion.promote("v1", why="the other one is gone")
+        expect_champion(store, first, 1)
+    else:
+        judge()
+        expect_champion(store, second, 2)
 
 
 def test_two_commands_do_not_change_the_champion_at_once(

@@ -72,6 +72,10 @@ def test_what_is_searched_is_written_as_hydra_writes_sweeps() -> None:
     }
     with pytest.raises(ValueError, match="nothing is searched"):
         search.read_space(OverridesParser.create().parse_overrides(["augment=none"]))
+    backwards = OverridesParser.create().parse_overrides(["training.epochs=range(10,2,-2)"])
+    assert search.read_space(backwards)[1] == {
+        "training.epochs": optuna.distributions.IntDistribution(4, 10, step=2)
+    }
     empty = OverridesParser.create().parse_overrides(["training.epochs=range(3,1)"])
     with pytest.raises(ValueError, match=r"^training.epochs=range\(3,1\) has nothing in it; "):
         search.read_space(empty)

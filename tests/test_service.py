@@ -189,7 +189,7 @@ def test_what_the_model_saw_comes_with_the_answer_when_asked_for(service: Servic
     assert "frame" not in service.client.post("/predict", files={"image": drawing()}).json()
 
 
-@pytest.mark.parametrize("num", [1, limits.FRAMES_IN_PLACE + 1, 300])
+@pytest.mark.parametrize("num", [1, limits.FRAMES_IN_PLACE, limits.FRAMES_IN_PLACE + 1, 300])
 def test_frames_are_classified_as_json_or_as_bytes(
     service: Service, packaged: Packaged, num: int
 ) -> None:

@@ -65,7 +65,12 @@ RULING = {"name": "cnn", "version": 2, "run_id": "other"}
         (
             True,
             {"promoted": False, "reason": "not shown to be better", "champion": RULING},
-            "champion   cnn, version 2 still, which is served; not this one: not shown to be",
+            "champion   cnn, version 2, which is served; not this one: not shown to be better",
+        ),
+        (
+            False,
+            {"reason": "promote: our sevens", "champion": RULING, "selected": RULING},
+            "champion   cnn, version 2, which is served (promote: our sevens); not this one",
         ),
     ],
 )
@@ -83,7 +88,7 @@ def test_the_summary_says_what_was_selected_and_warns_of_a_stand_in(
         "reports/tiny/metrics.json": {**metrics, "num_images": 10_000, "latency_ms": 0.08},
         "models/tiny/run.json": {"train_s": 41.4, "trainer": "cpu bf16-mixed"},
         "reports/data.json": {"name": "x", "requested": "mnist", "fallback": fallback},
-        "champion/verdict.json": {**verdict, "selected": SELECTED},
+        "champion/verdict.json": {"selected": SELECTED, **verdict},
         "champion/champion.json": verdict["champion"] or SELECTED,
     }
     for path, content in files.items():

@@ -217,6 +217,10 @@ def test_a_password_in_the_address_is_not_repeated(monkeypatch: pytest.MonkeyPat
 def test_an_at_sign_in_a_path_is_no_password() -> None:
     assert addresses.without_password("sqlite:////a/b@2/c.db") == "sqlite:////a/b@2/c.db"
     assert addresses.without_password("postgresql://me:a@b@db/digits") == "postgresql://db/digits"
+    assert addresses.without_password("postgresql://me:a/b@db/digits") == "postgresql://db/digits"
+    assert addresses.without_password("http://me:x@host/a@b") == "http://host/a@b"
+    told = addresses.without_password("postgresql://db/digits?user=me&password=secret&x=1")
+    assert told == "postgresql://db/digits?user=me&password=...&x=1"
 
 
 def test_a_database_answers_when_it_is_one(tmp_path: Path) -> None:

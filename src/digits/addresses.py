@@ -8,11 +8,16 @@ import re
 import socket
 
 HIGHEST = 65_535
+DATABASES = ("postgresql", "mysql", "mssql")
 
 
 def without_password(uri: str) -> str:
-    """An address as it may be shown."""
-    return re.sub("://[^/]*@", "://", uri)
+    """An address as it may be shown.
+
+    In a database's all before the last @ may be the password, in a file's path an @ is none.
+    """
+    user = ".*" if uri.startswith(DATABASES) else "[^/]*"
+    return re.sub("([?&](?:ssl)?password=)[^&]*", r"\1...", re.sub(f"://{user}@", "://", uri))
 
 
 def expect_free(port: str, *, target: str) -> int:
@@ -22,7 +27,8 @@ def expect_free(port: str, *, target: str) -> int:
     number = int(port)
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", number)) == 0:
-            raise ValueError(f"port {port} is taken already; try make {target} PORT={number + 1}")
+            other = number + 1 if number < HIGHEST else number - 1
+            raise ValueError(f"port {port} is taken already; try make {target} PORT={other}")
     return number
 
 

@@ -156,11 +156,9 @@ def summary() -> None:
         click.echo(f"  champion   yes{f': {reason}' if reason else ''}")
     else:
         theirs = f", version {ruling['version']}" if ruling["version"] else ""
-        click.secho(
-            f"  champion   {ruling['name']}{theirs} still, which is served; not this one: "
-            f"{reason or verdict['reason']}",
-            fg="yellow",
-        )
+        which = f"{ruling['name']}{theirs}, which is served"
+        told = f"; not this one: {reason}" if reason else f" ({verdict['reason']}); not this one"
+        click.secho(f"  champion   {which}{told}", fg="yellow")
     click.echo(
         f"  accuracy   {metrics['accuracy']:.2%} of {metrics['num_images']:,} test images "
         f"(95 % interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%})"

@@ -16,10 +16,15 @@ from digits.cli import main
 from digits.runs.commands import InProject, compare, lineage, runs, sync
 from digits.stopping import Mistake
 
+LONGEST_WHY = 1000  # characters
+
 
 def _some_words(context: click.Context, option: click.Parameter, value: str) -> str:
     if not value.strip():
         raise click.BadParameter("say why, for those who ask later", context, option)
+    if len(value) > LONGEST_WHY:  # MLflow keeps no tag of any length
+        told = f"say it in {LONGEST_WHY:,} characters at most, got {len(value):,}"
+        raise click.BadParameter(told, context, option)
     return value.strip()
 
 

@@ -28,10 +28,8 @@ from digits.reading.predictor import Predictor
 from digits.runs import history, registry, tracking
 
 SAME = "the champion byte for byte, trained again"
-OVERRULED = "a person put another in its place; `digits promote challenger` makes it champion again"
-STAND_IN = (
-    "trained on a stand-in, and the champion was not; `digits promote challenger` makes it champion"
-)
+OVERRULED = "a person put another in its place"
+STAND_IN = "trained on a stand-in, and the champion was not"
 NUM_TIMED = 200  # images, each answered by both in turn
 
 
@@ -113,9 +111,9 @@ def _judge(
     if ruling is None:
         return Verdict(promoted=True, reason="there was no champion")
     if origin["digest"] in ruling["taken_back"]:
-        return Verdict(promoted=False, reason=OVERRULED)
+        return Verdict(promoted=False, reason=OVERRULED + _way_back(origin))
     if origin["stand_in"] and not ruling["stand_in"]:
-        return Verdict(promoted=False, reason=STAND_IN)
+        return Verdict(promoted=False, reason=STAND_IN + _way_back(origin))
     if ruling["digest"] == origin["digest"]:
         return Verdict(promoted=True, reason=SAME)
     before, after = Predictor.open(champion.BUNDLE), Predictor.open(bundle)
@@ -153,6 +151,12 @@ def _judge(
         selected=measured(1, bundle, origin["metrics"]),
         gate=gate,
     )
+
+
+def _way_back(origin: dict[str, Any]) -> str:
+    """How a person makes it champion all the same; nothing of one that no registry knows."""
+    version = origin["version"]
+    return f'; `digits promote v{version} --because "..."` makes it champion' if version else ""
 
 
 def _worst_class(labels_N: NDArray[Any], probabilities_NK: NDArray[Any]) -> float:

@@ -52,7 +52,7 @@ def _promote(version: str, *, why: str, what: str) -> Change:
     bundle = finding.bundle(run_id)
     if bundle is None:
         raise ValueError(f"version {number} has no bundle in MLflow; train it again")
-    Predictor.open(bundle)  # says what is wrong with it now, while nothing has changed
+    chosen = Predictor.open(bundle)  # says what is wrong with it now, while nothing has changed
     # Others may have promoted one since this checkout's: that is the one that goes.
     gone = known if known and known[1] != run_id else here
     instead_of = gone[0] if gone else None
@@ -64,9 +64,13 @@ def _promote(version: str, *, why: str, what: str) -> Change:
         compared=_compared(instead_of, number),
     )
     # What a person dethroned stays so until a person says otherwise: the gate would crown it again.
-    taken_back = {*ruling["taken_back"], ruling["digest"]} if ruling else set()
-    if gone and gone != here and (dethroned := finding.bundle(gone[1])):
-        taken_back.add(champion.digest(dethroned))
+    # Not by a stand-in, which is there only until the real images are.
+    taken_back = set(ruling["taken_back"]) if ruling else set()
+    if not chosen.meta["lineage"]["fallback"] and (known is None or known[1] != run_id):
+        if ruling and gone == here:
+            taken_back.add(ruling["digest"])
+        elif gone and (dethroned := finding.bundle(gone[1])):
+            taken_back.add(champion.digest(dethroned))
     change = Change(
         run_id=run_id, entry=entry, taken_back=sorted(taken_back - {champion.digest(bundle)})
     )
@@ -83,10 +87,8 @@ def rollback(*, why: str) -> Change:
 
 def _rollback(*, why: str) -> Change:
     _finish()
-    entries, ruling = history.read(), champion.read()
-    # Where the folder is of another commit, MLflow's last champion is the one to go back to.
-    elsewhere = bool(entries and ruling) and ruling["version"] != entries[-1].version  # type: ignore[index]
-    target = entries[-1].version if elsewhere else history.before(entries)
+    # The champion is MLflow's, also where the folder is of another commit.
+    target = history.before(history.read())
     if target is None:
         raise ValueError(
             "there is no champion to go back to; `digits history` lists all there were"

@@ -7,6 +7,7 @@ every share is of so many images, with its 95 % interval. What was not measured 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from digits.reading.rejection import LEAST
 from digits.scores import NUM_BINS, wilson_interval
 
 # For an estimate, where nothing is metered: a machine that computes, without and with a GPU, and
@@ -166,7 +167,7 @@ def refusals(meta: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     return (
         f"Refused: {refused:.2%} of {num:,} test images ({_interval(refused, num)}). What is less "
         f"familiar than {rejection['threshold']:.4g} is refused, as {rejection['refused']:.2%} of "
-        f"the validation images were."
+        f"the validation images were, and what has less than {LEAST:.0%} of the probability."
     )
 
 

@@ -50,10 +50,21 @@ def find(word: str) -> Any:
 
 
 def bundle(run_id: str) -> Path | None:
-    """The folder of the run's bundle, fetched where it is not on this machine; None without one."""
+    """The folder of the run's bundle, fetched where it is not on this machine.
+
+    None of a run that has none, or was deleted for good.
+    """
+    from mlflow.exceptions import MlflowException
+
     with tracking.talking_to_server():
         client = tracking.client()
-        if not any(entry.path == "bundle" for entry in client.list_artifacts(run_id)):
+        try:
+            logged = client.list_artifacts(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        if not any(entry.path == "bundle" for entry in logged):
             return None
         return Path(client.download_artifacts(run_id, "bundle"))
 

@@ -101,8 +101,11 @@ def _expect_known(where: Sequence[str], runs: Sequence[Any]) -> None:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"no run has {key!r}{hint}")
-        if values.get(key) and value.lower() not in map(str.lower, values[key]):
-            meant = difflib.get_close_matches(value, values[key], n=2) or sorted(values[key])
+        asked = value.lower() if key == "status" else value
+        if values.get(key) and asked not in values[key]:
+            same = [one for one in values[key] if one.lower() == value.lower()]
+            near = same or difflib.get_close_matches(value, values[key], n=2)
+            meant = near or sorted(values[key])
             raise ValueError(f"no run has {key}={value}; there is {key}={' or '.join(meant)}")
 
 

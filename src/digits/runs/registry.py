@@ -51,6 +51,13 @@ def version_of(run_id: str) -> int | None:
     return min((int(entry.version) for entry in found), default=None)
 
 
+def run_of(version: int) -> str | None:
+    """The run of a version; None of one that is no longer registered."""
+    with tracking.talking_to_server():
+        found = tracking.client().search_model_versions(f"name = '{MODEL}'")
+    return next((str(entry.run_id) for entry in found if int(entry.version) == version), None)
+
+
 def champion() -> tuple[int, str] | None:
     """The version that the alias `champion` points at, and its run; None where there is none."""
     with tracking.talking_to_server():

@@ -68,6 +68,8 @@ def open_model(
     """
     app.state.model = selected
     app.state.models = {selected.lineage["name"]: selected, **(others or {})}
+    for each in app.state.models.values():
+        _ = each.frames_in_place  # measured now, and not while somebody waits
     app.state.samples = samples
     app.state.metrics = metrics()
     app.state.metrics.opened(selected.identity)
@@ -117,7 +119,7 @@ async def classify(request: Request) -> Response:
     state, model = request.app.state, model_asked(request)
     frames_BHW = await receive_frames(request, size=model.predictor.image_size)
     with state.metrics.model_s.time():
-        if len(frames_BHW) <= limits.FRAMES_IN_PLACE:
+        if len(frames_BHW) <= model.frames_in_place:
             probabilities_BK = await model.together.probabilities(frames_BHW)
         else:
             probabilities_BK = await asyncio.get_running_loop().run_in_executor(
@@ -180,7 +182,7 @@ async def _answers(
 ) -> list[dict[str, Any]]:
     state = request.app.state
     read = partial(_read, model, state.metrics, with_frames=with_frames)
-    few = len(images) <= limits.IMAGES_IN_PLACE
+    few = len(images) <= min(limits.IMAGES_IN_PLACE, model.frames_in_place)
     opened = _opened(images) if few and sum(map(len, images)) <= limits.BYTES_IN_PLACE else None
     if opened and num_pixels(opened) <= limits.PIXELS_IN_PLACE:
         answers = read(opened)

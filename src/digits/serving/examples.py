@@ -14,10 +14,12 @@ PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kc
 
 
 def errors(models: Sequence[str]) -> dict[str, str]:
-    """By status, the sentence that the service says."""
+    """By status, and by status and path where that differs, the sentence that the service says."""
     return {
         "400": "the image belongs in the multipart field 'image'; fields received: 'file'"
         " (a body cut short loses its last field)",
+        "400 /classify": "/classify takes model in its query, not 'modle'",
+        "400 /model": "/model takes model in its query, not 'modle'",
         "401": no_token(),
         "404": f"there is no model 'nobody'; there is {', '.join(models)}",
         "408": too_slow().sentence,

@@ -7,10 +7,11 @@ MAX_BODY_BYTES = 32 * 2**20
 MAX_IMAGES = 100  # in one batch
 MAX_FIELDS = 16  # of a multipart body that are not files: ignored, but not without bound
 MAX_FRAMES = 4096  # in one request of normalised frames: a second's work
-# So many frames are read where they arrive: they take 4 ms, handing them to a thread takes as long
-# as a few, and more threads than cores get in each other's way.
+# What a model reads in so many milliseconds is read where it arrives, up to so many frames: handing
+# them to a thread takes as long as a few, and more threads than cores get in each other's way.
+IN_PLACE_MS = 10.0
 FRAMES_IN_PLACE = 64
-# So many images as well,
+# So many images as well, if the model is quick enough,
 IMAGES_IN_PLACE = 8
 # if they have no more pixels than this together, and their files no more bytes: some milliseconds.
 # A header too may take long: a note of 100 kB beside a photo is 8,000 entries to look at.

@@ -130,13 +130,15 @@ def _with_examples(
     document: dict[str, Any], answers: dict[str, Any], errors: dict[str, str]
 ) -> None:
     """Show of each answer in JSON what it looks like."""
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if shown := response.get("content", {}).get("application/json"):
                     name = shown["schema"]["$ref"].rpartition("/")[2]
                     shown["example"] = (
-                        {"error": errors[status]} if name == "Error" else answers[name]
+                        {"error": errors.get(f"{status} {path}", errors[status])}
+                        if name == "Error"
+                        else answers[name]
                     )
 
 

@@ -137,7 +137,8 @@ def read_space(overrides: Sequence[Override]) -> "tuple[list[str], dict[str, Bas
                 raise ValueError(
                     f"{override.input_line} has nothing in it; give it an end after its start"
                 )
-            space[key] = IntDistribution(int(values[0]), int(values[-1]), step=int(sweep.step))
+            low, high = sorted((int(values[0]), int(values[-1])))
+            space[key] = IntDistribution(low, high, step=abs(int(sweep.step)))
         else:
             space[key] = CategoricalDistribution(list(override.sweep_string_iterator()))
     if not space:

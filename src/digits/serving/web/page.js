@@ -54,7 +54,7 @@ async function tell({ answer, other, refused, tokenWanted, away, busy, blank, se
   if (answer) show(answer, other);
   else if (refused) showNothing(refused);
   else if (blank) showNothing("Nothing drawn yet");
-  else if (tooSlow || away) showNothing("Not read");
+  else if (tooSlow || away || busy) showNothing("Not read");
 }
 
 function waiting({ away, busy }, then) {

@@ -66,6 +66,7 @@ async function predict(blob, model, signal) {
   const response = await ask(`/predict?frame=true${which}`, { method: "POST", body: form, signal });
   const type = response.headers.get("content-type") ?? "";
   const content = type.includes("json") ? await response.json() : {};
+  if (response.status === 500 && content.error) throw new Refused(content.error); // as it would each time
   // What stands before the service (a proxy, say) answers 502 and the like: it is away. And 408
   // says what an upload that is cut off says: that it took too long.
   if (response.status >= 500 || response.status === 408) throw new TypeError(`status ${response.status}`);
