@@ -38,8 +38,7 @@ sweep: $(READY) ## train each model with three seeds, side by side in MLflow
 	@python -m digits.train -m model=mlp,cnn seed=1,2,3
 
 release: $(READY) ## keep the packaged model in git, for clones that have made none yet
-	@mkdir -p released && cd served && \
-	  cp model.onnx model.json lineage.json samples.json details.json ../released/
+	@python -m digits.release
 
 wild: $(READY) ## read a folder of labelled images through the service: make wild FOLDER=scans
 	@python bench/wild.py $(if $(FOLDER),"$(FOLDER)")

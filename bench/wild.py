@@ -160,6 +160,10 @@ def main(given: list[str] | None = None) -> None:
         address = contextlib.nullcontext(arguments.url) if arguments.url else served()
         with address as url, httpx.Client(base_url=url, timeout=60, headers=headers) as client:
             model = client.get("/model").raise_for_status().json()
+            wanted = {label for rows in sets.values() for _, label in rows if label >= 0}
+            if wanted and not wanted & {*model["classes"]}:
+                names = ", ".join(map(str, model["classes"]))
+                raise ValueError(f"the model reads {names}, and no digit that {folder} has")
             results, mistakes, unread = {}, [], []
 
             def read(row: tuple[Path, int]) -> tuple[Path, int, dict[str, Any]] | None:

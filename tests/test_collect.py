@@ -1,5 +1,6 @@
 """Folders of pictures become a data set that the pipeline takes."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,20 @@ def test_a_folder_to_report_on_is_kept_apart_and_names_are_classes(here: Path) -
     assert (dataset.synthetic.digits, dataset.synthetic.nondigits) == (0, 0)
 
 
+def test_a_picture_that_is_there_twice_is_taken_once(here: Path) -> None:
+    draw(here / "pictures", names=["0", "1"], num=4)
+    shutil.copyfile(here / "pictures/0/0.png", here / "pictures/0/copy.png")
+    (told,) = collect.run(Path("pictures"), name="once", size=28, test=None, licence="CC0")
+    assert told in (
+        "pictures/0/copy.png: the same picture as pictures/0/0.png",
+        "pictures/0/0.png: the same picture as pictures/0/copy.png",
+    )
+    dataset = settings.load_dataset("once")
+    assert dataset.num_train + dataset.num_test == 8
+    with pytest.raises(ValueError, match=r"once.yaml and once are there already; remove them"):
+        collect.run(Path("pictures"), name="once", size=28, test=None, licence="CC0")
+
+
 def test_numbers_are_classes_in_their_order(here: Path) -> None:
     draw(here / "pictures", names=["2", "10", "1"], num=2)
     collect.run(Path("pictures"), name="n", size=28, test=None, licence="CC0")
@@ -99,7 +114,7 @@ def test_what_is_no_data_set_is_said_and_nothing_is_written(here: Path) -> None:
         (("pictures", "--name", "n", "--test", "others"), "others must have the folders of"),
         (("pictures", "--name", "a/b"), "--name must be letters, digits, _ and -, got 'a/b'"),
         (("pictures", "--name", "n", "--size", "4"), "--size must be at least 8 pixels, got 4"),
-        (("pictures", "--name", "taken"), "taken/ is there already"),
+        (("pictures", "--name", "taken"), "taken is there already; remove it, or choose another"),
     ):
         told = run(*words)
         assert told.returncode == 1

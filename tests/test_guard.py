@@ -144,9 +144,15 @@ def test_a_slow_model_reads_fewer_frames_while_others_wait(
     write_bundle(tmp_path, seed=0)
     predictor = Predictor.open(tmp_path)
     assert Model(predictor, {}).frames_in_place == limits.FRAMES_IN_PLACE
-    monkeypatch.setattr(predictor, "probabilities", lambda _: time.sleep(0.03))  # eight of them
+    read, seconds = predictor.probabilities, 0.03  # for eight of them
+
+    def slow(frames_BHW: Any) -> Any:
+        time.sleep(seconds)
+        return read(frames_BHW)
+
+    monkeypatch.setattr(predictor, "probabilities", slow)
     assert Model(predictor, {}).frames_in_place == 2
-    monkeypatch.setattr(predictor, "probabilities", lambda _: time.sleep(0.2))
+    seconds = 0.2
     assert Model(predictor, {}).frames_in_place == 1
 
 

@@ -69,6 +69,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "there is no run 'nothing'; the latest are 'mlp seed=1' and 'cnn seed=1'; `digits "
             "runs` lists them",
         ),
+        ("compare v1 nonsense", "there is no run 'nonsense'; the latest are"),
         ("adopt cnn", "there is no run 'cnn'; did you mean 'cnn seed=1'?"),
         ("promote v2 --because so", "there is no run 'v2'; there is v1"),
         ("promote chalenger --because so", "no run 'chalenger'; did you mean 'challenger'?"),
@@ -172,6 +173,8 @@ def folders(project: Project) -> set[Path]:
         ("-m optimizer.lr=interval(0.1,0.2)", "lr=interval(0.1,0.2) is for a search: hydra/sweep"),
         ("-m hydra/sweeper=optuna model=mlp,lenet", "there is model=lenet5"),
         ("-m hydra/sweeper=optuna model=mlp", "nothing is searched; give a key a choice"),
+        ("-m hydra/sweeper=optuna seed=1,2 hydra.sweeper.num_trials=0", "integer >= 1, got 0"),
+        ("-m hydra/sweeper=optuna optimizer.lr=interval(0.2,0.1)", "lr=interval(0.2,0.1): `low <="),
         ("-m hydra/launcher=joblb", "there is hydra/launcher=joblib"),
         ("-m hydra/sweeper=optna", "there is hydra/sweeper=optuna"),
         ("hydra/lancher=basic", "no 'hydra/lancher'; did you mean hydra/launcher?"),

@@ -71,9 +71,9 @@ def test_another_model_answers_beside_the_selected_one(page: Page) -> None:
     expect(page.locator("#size")).to_have_text("28×28")  # noqa: RUF001
     for shares in ("#bars .share:not(.second)", "#bars .share.second"):
         texts = page.locator(shares).all_text_contents()
-        assert sum(float(text.rstrip(" %")) for text in texts) == pytest.approx(100, abs=0.6)
+        assert sum(float(text.strip("> %")) for text in texts) == pytest.approx(100, abs=0.6)
         marked = page.locator(f"{shares}.best").text_content()
-        assert marked == max(texts, key=lambda text: float(text.rstrip(" %")))
+        assert marked == max(texts, key=lambda text: float(text.strip("> %")))
     expect(page.locator("#spoken")).to_contain_text(". small: ")
     page.locator("#clear").click()
     expect(page.locator("#other-digit")).to_have_text("?")

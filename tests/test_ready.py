@@ -1,9 +1,14 @@
 """What /readyz and /livez say of a service, and whose time limit is over its requests."""
 
+import json
+import os
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import onnx
 import pytest
@@ -67,3 +72,28 @@ def test_the_time_limit_over_a_request_is_the_services_own(packaged: Packaged) -
     layers = ran.stdout.split()
     assert "Shortcut" in layers
     assert "TimeoutMiddleware" not in layers
+
+
+def test_a_worker_that_is_started_later_answers_as_the_others_do(
+    packaged: Packaged, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    home = tmp_path / "home"
+    shutil.copytree(packaged.project, project)
+    shutil.copytree(packaged.home, home, symlinks=True)
+    with serve(Path(sys.executable), cwd=project, home=home) as running:
+        before = running.client.get("/model").json()
+        facts = project / "champion/champion.json"
+        other = json.loads(facts.read_text()) | {"version": 4, "run_id": "feedfacefeedface"}
+        facts.write_text(json.dumps(other))
+        result = serving_fixtures.package(project, home=home)
+        assert result.returncode == 0, result.stderr
+        answering = running.log.read_text().count("answering with")
+        os.kill(running.worker_pids()[0], signal.SIGKILL)
+        while running.log.read_text().count("answering with") == answering:
+            assert running.process.poll() is None
+            time.sleep(0.1)
+        # A connection each, so that every worker is asked.
+        models = [httpx.get(f"{running.client.base_url}/model").json() for _ in range(20)]
+        assert all(model == before for model in models)
+        assert json.loads((project / "served/lineage.json").read_text())["version"] == 4

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import serving_fixtures
+from digits import release
 from digits.reading.packaged import BUNDLE_FILES, RELEASED, content_tag
 from digits.reading.predictor import Predictor
 from digits.serving.served import read_samples
@@ -60,6 +61,22 @@ def test_a_fresh_clone_serves_the_released_model_and_says_so(fresh: Path, tmp_pa
         answer = running.client.post("/predict", files={"image": drawing()}).json()
         assert answer["digit"] in range(10)
         assert "released with the project" in running.log.read_text()
+
+
+def test_what_is_packaged_is_released_and_a_stand_in_is_not(
+    packaged: Packaged, tmp_path: Path
+) -> None:
+    served, released = tmp_path / "served", tmp_path / "released"
+    shutil.copytree(packaged.project / "served", served)
+    for _ in range(2):  # there is none yet, and in another's place
+        lineage = release.run(served=served, released=released)
+        assert {file.name for file in released.iterdir()} == {*release.KEPT}
+        assert content_tag(released, lineage) == lineage["tag"]
+    lineage["fallback"] = True
+    (served / "lineage.json").write_text(json.dumps(lineage))
+    with pytest.raises(ValueError, match="learnt from mnist, a stand-in, and is not for others"):
+        release.run(served=served, released=released)
+    assert not json.loads((released / "lineage.json").read_text())["fallback"]
 
 
 def test_a_released_model_that_was_changed_is_not_served(fresh: Path, tmp_path: Path) -> None:

@@ -41,5 +41,7 @@ def read_arrays(path: Path, names: Iterable[str], *, stage: str) -> list[NDArray
             return [arrays[name] for name in names]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
-    except (BadZipFile, KeyError, ValueError, EOFError) as error:
+    except (BadZipFile, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
+    except (ValueError, EOFError):  # NumPy would advise to trust the file
+        raise ValueError(f"{path} is damaged; run `dvc repro -f {stage}`") from None

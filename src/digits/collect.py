@@ -44,9 +44,11 @@ def run(pictures: Path, *, name: str, size: int, test: Path | None, licence: str
     if size < SMALLEST:
         raise ValueError(f"--size must be at least {SMALLEST} pixels, got {size}")
     described = settings.CONF / "data" / f"{name}.yaml"
-    if described.exists() or Path(name).exists():
-        there = described if described.exists() else f"{name}/"
-        raise ValueError(f"{there} is there already; remove it, or choose another --name")
+    if there := [str(path) for path in (described, Path(name)) if path.exists()]:
+        are, them = ("is", "it") if len(there) == 1 else ("are", "them")
+        raise ValueError(
+            f"{' and '.join(there)} {are} there already; remove {them}, or choose another --name"
+        )
     classes = _classes(pictures)
     if test is not None and _classes(test) != classes:
         raise ValueError(
@@ -57,8 +59,9 @@ def run(pictures: Path, *, name: str, size: int, test: Path | None, licence: str
     parts = {"train": found, "test": _sorted(test, classes)} if test else hold_out(found)
     complaints: list[str] = []
     arrays: dict[str, NDArrayU8] = {}
+    seen: dict[bytes, Path] = {}
     for split, part in parts.items():
-        frames_NHW, labels_N, wrong = _frames(part, size=size)
+        frames_NHW, labels_N, wrong = _frames(part, size=size, seen=seen)
         complaints += wrong
         missing = [classes[k] for k in range(len(classes)) if k not in labels_N]
         if missing:
@@ -119,8 +122,13 @@ def _sorted(pictures: Path, classes: list[str]) -> Sorted:
     ]
 
 
-def _frames(part: Sorted, *, size: int) -> tuple[NDArrayU8, NDArrayU8, list[str]]:
-    """Frames (N, H, W), labels (N), and what is wrong with the pictures that are left out."""
+def _frames(
+    part: Sorted, *, size: int, seen: dict[bytes, Path]
+) -> tuple[NDArrayU8, NDArrayU8, list[str]]:
+    """Frames (N, H, W), labels (N), and what is wrong with the pictures that are left out.
+
+    `seen` has the frames there were before, which are not wanted twice, and those of now.
+    """
     frames, labels, complaints = [], [], []
     for path, number in part:
         try:
@@ -130,6 +138,10 @@ def _frames(part: Sorted, *, size: int) -> tuple[NDArrayU8, NDArrayU8, list[str]
             continue
         if not frame_HW.any():
             complaints.append(f"{path}: no ink was found")
+            continue
+        first = seen.setdefault(frame_HW.tobytes(), path)
+        if first != path:
+            complaints.append(f"{path}: the same picture as {first}")
             continue
         frames.append(frame_HW)
         labels.append(number)

@@ -73,7 +73,7 @@ def adopt_command(run: str, name: str | None) -> None:
     adopted = _tried(lambda: adoption.adopt(run, name=name))
     changes = ", ".join(adopted.differs) or "nothing"
     click.echo(f"{adopted.path}: {adopted.base} with {changes} of its own; a candidate now")
-    click.echo("  `git diff` shows it, `make repro` trains it")
+    click.echo("  `git status` and `git diff` show it, `make repro` trains it")
     if adopted.elsewhere:
         click.echo(
             f"  it was trained with {', '.join(adopted.elsewhere)}; the pipeline's own trainer may "

@@ -33,7 +33,9 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[str]]:
     complaints: list[str] = []
     for name in names:
         path, shown = Path(name), click.format_filename(name)
-        if name.partition("://")[0].lower() in ("http", "https", "ftp"):
+        if not name:
+            complaints.append("'': no file has an empty name")
+        elif name.partition("://")[0].lower() in ("http", "https", "ftp"):
             complaints.append(f"{shown}: an address; download the image first, nothing is fetched")
         elif name == "-":
             files.append(STDIN)

@@ -82,7 +82,10 @@ def run(
     duplicates = count_duplicates(splits["train"].images, splits["test"].images)
     for where, number in duplicates.items():
         allowed = MAX_DUPLICATE_SHARE * len(splits["test" if "test" in where else "train"])
-        expect(number <= allowed, f"at most {allowed:.0f} exact duplicates {where}, found {number}")
+        expect(
+            number <= allowed,
+            f"at most {allowed:.0f} exact duplicates {where}, found {number}; leave the copies out",
+        )
     train, val = hold_out(splits["train"], val_size=int(val_size), seed=seed)
     test = splits["test"]
 

@@ -94,7 +94,8 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
     if found.curves:
         _table(("validation after epoch", "A", "B"), [list(row) for row in found.curves])
         if len(found.curves) < found.num_epochs:
-            click.echo(f"  {len(found.curves)} of {found.num_epochs} epochs; --html FILE draws all")
+            rest = "" if html else "; --html FILE draws all"
+            click.echo(f"  {len(found.curves)} of {found.num_epochs} epochs{rest}")
         click.echo()
     if found.differing:
         _table(("parameters that differ", "A", "B"), [_shortened(row) for row in found.differing])
@@ -112,7 +113,7 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
         click.echo(f"  test image {one.index}, a {one.label}: A {one.first}, B {one.second}")
     more = len(found.disagreements) - MOST_LISTED
     if more > 0:
-        click.echo(f"  and {more} more; --html FILE shows them")
+        click.echo(f"  and {more} more{'' if html else '; --html FILE shows them'}")
 
 
 @click.command(

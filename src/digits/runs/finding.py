@@ -46,6 +46,8 @@ def find(word: str) -> Any:
                 return found[0]
         if word in MISSING:
             raise ValueError(f"there is no {word} now; {MISSING[word]}")
+        if _by_id(client, word, of="sweep"):
+            raise ValueError(f"run {word} is a sweep's own; name one of its trainings")
         raise ValueError(f"there is no run {word!r}{_hint(client, word)}")
 
 
@@ -112,10 +114,10 @@ def _existing(client: "MlflowClient", run_id: str, word: str) -> Any:
         ) from None
 
 
-def _by_id(client: "MlflowClient", word: str) -> list[Any]:
+def _by_id(client: "MlflowClient", word: str, *, of: str = "training") -> list[Any]:
     if len(word) < SHORTEST or not word.isalnum():
         return []
-    return _search(client, f"attributes.run_id LIKE '{word.lower()}%'")
+    return _search(client, f"attributes.run_id LIKE '{word.lower()}%'", of=of)
 
 
 def _by_name(client: "MlflowClient", word: str) -> list[Any]:
@@ -133,10 +135,12 @@ def _by_candidate(client: "MlflowClient", word: str) -> list[Any]:
     return _search(client, f"attributes.run_id = '{read_json(path, stage='train')['run_id']}'")
 
 
-def _search(client: "MlflowClient", clause: str) -> list[Any]:
+def _search(client: "MlflowClient", clause: str, *, of: str = "training") -> list[Any]:
+    """A training has a model; a sweep's own run has none."""
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(ids, f"{clause} and tags.model != ''", max_results=5)
-    return list(found)
+    if of == "training":
+        clause += " and tags.model != ''"
+    return list(client.search_runs(ids, clause, max_results=5))
 
 
 def _aliases(client: "MlflowClient") -> dict[str, str]:
@@ -159,7 +163,7 @@ def _hint(client: "MlflowClient", word: str) -> str:
     longer = [name for name in names if name.startswith(word)]
     # A model's name is how the name of each of its trainings begins.
     begun = [name for name in names if difflib.get_close_matches(word, [name.partition(" ")[0]])]
-    meant = longer[:2] or difflib.get_close_matches(word, known, n=2, cutoff=0.5) or begun[:2]
+    meant = longer[:2] or difflib.get_close_matches(word, known, n=2, cutoff=0.6) or begun[:2]
     if meant:
         return f"; did you mean {' or '.join(map(repr, meant))}?"
     if not names:

@@ -36,7 +36,8 @@ class TrackingError(RuntimeError):
 
     def __init__(self, uri: str, reason: str) -> None:
         self.what = f"the MLflow store {without_password(uri)} cannot be used: {reason}"
-        super().__init__(f"{self.what}; start it, or set MLFLOW_TRACKING_URI to another")
+        remedy = "mend it" if uri.startswith("sqlite") else "start it"
+        super().__init__(f"{self.what}; {remedy}, or set MLFLOW_TRACKING_URI to another")
 
 
 def tracking_uri() -> str:

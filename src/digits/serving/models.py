@@ -43,6 +43,8 @@ class Model:
     @cached_property
     def frames_in_place(self) -> int:
         """How many frames may be read while others wait: as many as take IN_PLACE_MS."""
+        if not self.answers():
+            return 1
         size, num = self.predictor.image_size, limits.IMAGES_IN_PLACE
         frames_BHW = np.zeros((num, size, size), np.uint8)
         seconds = []

@@ -7,9 +7,12 @@ and in `others/NAME/` the models to compare it with. Inside a Bento the model is
 the store, under the tag that `lineage.json` names.
 """
 
+import atexit
 import json
 import logging
+import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +29,38 @@ from ..reading.packaged import (
 from ..reading.predictor import Predictor
 from .models import Model
 
+PINNED = "DIGITS_PINNED"  # in the environment: a process, and the copy it answers from
+
+
+def pin() -> None:
+    """Let all workers of a service answer with what is packaged as it starts.
+
+    A worker that is started later, in place of one that died, would answer with what is packaged by
+    then. So the first process copies the folder and leaves word for its children, until it ends.
+    """
+    source = packaged_folder()
+    if _pinned() is None and source.is_dir():
+        stored_tag(source)  # says what is wrong with it, by its own name
+        copy = Path(tempfile.mkdtemp(prefix="digits-"))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        shutil.copytree(source, copy / source.name)
+        os.environ[PINNED] = f"{os.getpid()} {copy / source.name}"
+
+
+def _pinned() -> Path | None:
+    """The copy that this process or its parent made; None where neither did."""
+    number, _, path = os.environ.get(PINNED, "").partition(" ")
+    ours = number in (str(os.getpid()), str(os.getppid()))
+    return Path(path) if ours else None
+
+
+def _answering() -> Path:
+    return _pinned() or packaged_folder()
+
 
 def read_lineage(folder: Path | None = None) -> dict[str, Any]:
     """Read `lineage.json`; BentoMLException, which `bentoml` prints as one line, when missing."""
-    folder = folder or packaged_folder()
+    folder = folder or _answering()
     try:
         lineage: dict[str, Any] = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
         lineage["tag"]
@@ -46,7 +77,7 @@ def read_lineage(folder: Path | None = None) -> dict[str, Any]:
 
 def read_samples(folder: Path | None = None) -> list[dict[str, Any]]:
     """Test images for the page; none where there are none that can be read."""
-    folder = folder or packaged_folder()
+    folder = folder or _answering()
     try:
         content = json.loads((folder / "samples.json").read_text("utf-8"))
         samples: list[dict[str, Any]] = content["samples"]
@@ -60,7 +91,7 @@ def read_others(folder: Path | None = None) -> dict[str, Model]:
 
     The log says so then: who only wants to compare keeps nobody from an answer.
     """
-    folder = folder or packaged_folder()
+    folder = folder or _answering()
     found = {}
     for path in sorted(file.parent for file in (folder / "others").glob("*/lineage.json")):
         try:
@@ -72,7 +103,7 @@ def read_others(folder: Path | None = None) -> dict[str, Model]:
             found[path.name] = model
         except (BentoMLException, OSError, ValueError, KeyError) as error:
             logging.getLogger("bentoml.service").warning(
-                "%s is left out: %s; run `%s`", path, error, remedy(folder)
+                "%s is left out: %s; run `%s`", path, error, remedy(Path(folder.name))
             )
     return found
 
@@ -83,7 +114,7 @@ def stored_tag(folder: Path | None = None) -> str:
     The exact tag and never `latest`, because checkouts on one machine share the store. DVC can
     bring the served folder back without running `package`, so the store may have to catch up.
     """
-    folder = folder or packaged_folder()
+    folder = folder or _answering()
     lineage = read_lineage(folder)
     tag: str = lineage["tag"]
     if not (folder / "model.onnx").is_file() or _is_stored(tag):
@@ -114,7 +145,7 @@ def _known(content: dict[str, Any]) -> dict[str, Any]:
 
 def is_released() -> bool:
     """Whether the model that answers came with the project, and was not made here."""
-    return packaged_folder() == RELEASED
+    return _answering().name == RELEASED.name
 
 
 def _is_stored(tag: str) -> bool:

@@ -15,13 +15,14 @@ from . import limits
 from .access import read_tokens
 from .app import build_app, open_model
 from .models import Model
-from .served import is_released, read_lineage, read_others, read_samples, stored_tag
+from .served import is_released, pin, read_lineage, read_others, read_samples, stored_tag
 
 try:
     read_tokens()  # says what is wrong with them now, not at the first request
 except ValueError as error:
     raise BentoMLException(str(error)) from None
 app = build_app()
+pin()
 
 
 # What BentoML answers: its probes, and the files of the page at /docs.

@@ -30,6 +30,9 @@ def expect_composed(config: DictConfig) -> None:
     if studies.objectives(config):
         studies.check_objectives(config)
         search.read_space(overrides)
+        for key in ("num_trials", "num_at_once"):
+            if not isinstance(number := config.hydra.sweeper[key], int) or number < 1:
+                raise Mistaken(f"hydra.sweeper.{key} must be an integer >= 1, got {number!r}")
     elif config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         _expect_discrete(overrides)
     for words in samples(overrides):

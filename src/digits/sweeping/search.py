@@ -125,10 +125,13 @@ def read_space(overrides: Sequence[Override]) -> "tuple[list[str], dict[str, Bas
         if isinstance(sweep, IntervalSweep):
             low, high = sweep.start, sweep.end
             log = "log" in tags
-            if isinstance(low, int) and isinstance(high, int):
-                space[key] = IntDistribution(low, high, log=log)
-            else:
-                space[key] = FloatDistribution(float(low or 0), float(high or 0), log=log)
+            try:
+                if isinstance(low, int) and isinstance(high, int):
+                    space[key] = IntDistribution(low, high, log=log)
+                else:
+                    space[key] = FloatDistribution(float(low or 0), float(high or 0), log=log)
+            except ValueError as error:
+                raise ValueError(f"{override.input_line}: {error}") from None
         elif isinstance(sweep, RangeSweep) and all(
             isinstance(part, int) for part in (sweep.start, sweep.stop, sweep.step)
         ):

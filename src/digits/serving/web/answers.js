@@ -15,7 +15,6 @@ const UNUSUAL = 0.9;
 
 // What was read, to be seen from afar, and how sure that is.
 function words(answer) {
-  // Nobody is ever 100.0 % sure.
   const sure = answer.confidence < 0.9995 ? `${percent(answer.confidence)} sure` : "over 99.9 % sure";
   const unusual = answer.reason === "unsure" && answer.confidence > UNUSUAL;
   const doubt = unusual ? `Not sure: an unusual ${answer.digit}` : REASONS[answer.reason];
@@ -80,7 +79,8 @@ function wipe(canvas) {
   $(canvas).getContext("2d").clearRect(0, 0, $(canvas).width, $(canvas).height);
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+// Nobody is ever 100.0 % sure.
+const percent = (share) => (share < 0.9995 ? `${(100 * share).toFixed(1)} %` : ">99.9 %");
 
 // Of the selected model (0) or of the other one (1); each has its own best marked.
 function bars(which, probabilities) {
