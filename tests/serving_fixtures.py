@@ -82,7 +82,7 @@ def write_bundle(
         "name": name,
         "classes": list(range(10)),
         "input": {"size": size, "mean": 0.13, "std": 0.31},
-        "calibration": {"temperature": 0.02},
+        "calibration": {"temperature": 0.06},
         "rejection": {"threshold": 0.0, "refused": 0.0},
         "validation": {"accuracy": 0.9, "num": 10},
         "lineage": {**lineage, "seed": seed, "config_digest": "", "packages": {}},

@@ -128,6 +128,7 @@ def test_what_fails_in_the_service_is_said_and_not_asked_for_ever(quiet: Page) -
     quiet.route("**/predict*", fail)
     draw(quiet, SEVEN)
     expect(quiet.locator("#verdict")).to_have_text("the service failed; its log says why")
+    quiet.wait_for_load_state("networkidle")  # the pen's last move has been asked about, too
     num = len(asked)
     quiet.clock.run_for(10_000)
     expect(quiet.locator("#notice")).to_be_hidden()

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 5
+LOCKED_S = 30  # for a database that is a file
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -46,7 +47,9 @@ def _why_database_silent(uri: str) -> str | None:
         url = sqlalchemy.make_url(uri)
         if url.get_backend_name() == "sqlite" and url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sqlalchemy.create_engine(url)
+        # Another process may just be making its tables, which takes seconds on a busy machine.
+        patience = {"timeout": LOCKED_S} if url.get_backend_name() == "sqlite" else {}
+        engine = sqlalchemy.create_engine(url, connect_args=patience)
         try:
             sqlalchemy.inspect(engine).get_table_names()
         finally:
