@@ -37,6 +37,29 @@ def test_what_is_no_image_is_refused_with_a_plain_sentence(service: Service, nam
     assert service.client.post("/predict", files={"image": PNG}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict_batch", "/classify", "/model"])
+@pytest.mark.parametrize("query", ["modle=tiny", "model=tiny&frames=true"])
+def test_a_parameter_that_is_not_known_is_named(service: Service, path: str, query: str) -> None:
+    method = "GET" if path == "/model" else "POST"
+    response = service.client.request(method, f"{path}?{query}")
+    assert response.status_code == 400
+    known = "model and frame" if path == "/predict" else "model"
+    unknown = "modle" if query.startswith("modle") else "frames"
+    assert response.json() == {"error": f"{path} takes {known} in its query, not {unknown!r}"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "status"), [("true", 200), ("False", 200), ("1", 200), ("maybe", 400), ("", 400)]
+)
+def test_a_frame_is_asked_for_by_true_or_not(service: Service, frame: str, status: int) -> None:
+    response = service.client.post(f"/predict?frame={frame}", files={"image": drawing()})
+    assert response.status_code == status
+    if status == 200:
+        assert ("frame" in response.json()) is (frame in ("true", "1"))
+    else:
+        assert response.json() == {"error": f"frame must be true or false, got {frame!r}"}
+
+
 def assert_refused(response: httpx.Response, status: int) -> None:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"

@@ -135,11 +135,8 @@ def _with_examples(
             for status, response in operation["responses"].items():
                 if shown := response.get("content", {}).get("application/json"):
                     name = shown["schema"]["$ref"].rpartition("/")[2]
-                    shown["example"] = (
-                        {"error": errors.get(f"{status} {path}", errors[status])}
-                        if name == "Error"
-                        else answers[name]
-                    )
+                    error = errors.get(f"{status} {path}", errors.get(status))
+                    shown["example"] = {"error": error} if name == "Error" else answers[name]
 
 
 _FILE = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF"}
