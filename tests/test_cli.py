@@ -189,7 +189,7 @@ def test_a_folder_that_is_no_bundle_is_answered_with_the_nearest(
     (project / "bundle").rename(project / "models/tiny/bundle")
     result = digits("predict", "--model", folder, "one.png")
     assert (result.exit_code, result.stdout) == (2, "")
-    said = f"Error: {folder} is no bundle, it has no model.json; there is {there}\n"
+    said = f"Error: {folder} is no bundle, it has no model.json; a bundle is in {there}\n"
     assert result.stderr == said
 
 

@@ -76,7 +76,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("rollback --because so", "there is no champion to go back to; `digits history` lists"),
         ("lineage 7", "there is no run '7'; there is v1"),
         ("lineage sha256:ffffffff", "with the digest sha256:ffffffff; there is sha256:01234567"),
-        ("predict --model models/cn/bundle docs/seven.jpg", "there is models/cnn/bundle"),
+        ("predict --model models/cn/bundle docs/seven.jpg", "a bundle is in models/cnn/bundle"),
     ],
 )
 def test_a_command_names_what_is_nearest(words: str, sentence: str) -> None:
@@ -169,6 +169,7 @@ def folders(project: Project) -> set[Path]:
         ("-m model=mlp,lenet", "model=lenet is not there; there is model=lenet5"),
         ("-m seed=1 training.epochs=1,2 +training.epoch=1", "did you mean training.epochs?"),
         ("-m model=glob(lenett*)", "model=glob(lenett*) is nothing at all"),
+        ("model=mlp out=", "out= names no folder; give one, such as out=models/mine"),
         ("-m seed=1,a", "seed must be an integer >= 0, got 'a'"),
         ("-m optimizer.lr=interval(0.1,0.2)", "lr=interval(0.1,0.2) is for a search: hydra/sweep"),
         ("-m hydra/sweeper=optuna model=mlp,lenet", "there is model=lenet5"),

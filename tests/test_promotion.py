@@ -57,7 +57,7 @@ def test_a_challenger_is_promoted_and_the_change_taken_back(
     ]
     told_plainly = digits("history").stdout
     assert "version 2 instead of 1, promote by" in told_plainly
-    assert "compared, that one as A: neither is shown to be better (B - A " in told_plainly
+    assert "compared, version 1 as A: neither is shown to be better (B - A " in told_plainly
 
 
 def test_the_gate_leaves_alone_what_was_taken_back_until_it_is_promoted(

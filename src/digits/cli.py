@@ -117,7 +117,7 @@ def _no_bundle(model: Path) -> str:
     """A folder that is no bundle, with those nearest to it that are."""
     known = [str(path.parent) for where in BUNDLES for path in Path().glob(f"{where}/model.json")]
     near = difflib.get_close_matches(str(model), known, n=2, cutoff=0.5) or known
-    there = f"; there is {either(near)}" if near else "; `make repro` makes one"
+    there = f"; a bundle is in {either(near)}" if near else "; `make repro` makes one"
     return f"{click.format_filename(model)} is no bundle, it has no model.json{there}"
 
 

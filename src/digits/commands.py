@@ -110,7 +110,7 @@ def history_command(as_json: bool) -> None:
                 f"{entry.why}"
             )
             if entry.compared:
-                click.echo(f"  compared, that one as A: {entry.compared}")
+                click.echo(f"  compared, version {entry.instead_of} as A: {entry.compared}")
 
 
 def _said(change: Callable[[], Any]) -> None:

@@ -25,6 +25,8 @@ def expect_known(words: Sequence[str]) -> None:
     What is added to a `_target_` is for `expect_accepted` to judge, and Hydra's own for Hydra.
     """
     for word in words:
+        if word == "out=":
+            raise Mistaken("out= names no folder; give one, such as out=models/mine")
         key = word.lstrip("+").partition("=")[0]
         if word.startswith("+") and re.fullmatch(r"(?!hydra\b)[\w.]+", key):
             _expect_known(key)

@@ -44,7 +44,10 @@ def _promote(version: str, *, why: str, what: str) -> Change:
     run_id, name = run.info.run_id, run.info.run_name
     number = registry.version_of(run_id)
     if number is None:
-        raise ValueError(f"run {run_id[:8]} ({name}) is not registered, and so has no version")
+        raise ValueError(
+            f"run {run_id[:8]} ({name}) is not registered, and so has no version: what `make repro` "
+            "selects gets one"
+        )
     ruling, known = champion.read(), registry.champion()
     here = ruling and (ruling["version"], ruling["run_id"])
     if here and here[1] == run_id and known in (None, here):
