@@ -45,8 +45,8 @@ def _promote(version: str, *, why: str, what: str) -> Change:
     number = registry.version_of(run_id)
     if number is None:
         raise ValueError(
-            f"run {run_id[:8]} ({name}) is not registered, and so has no version: what `make repro` "
-            "selects gets one"
+            f"run {run_id[:8]} ({name}) is not registered, and so has no version: what `make "
+            "repro` selects gets one"
         )
     ruling, known = champion.read(), registry.champion()
     here = ruling and (ruling["version"], ruling["run_id"])
