@@ -112,17 +112,18 @@ def test_without_its_folder_the_champion_is_brought_from_mlflow(
     expect_champion(store, first, 1)
 
 
+def in_the_older_checkout() -> None:
+    """Where the champion's folder is what was kept as older/."""
+    shutil.rmtree("champion")
+    shutil.copytree("older", "champion")
+
+
 def test_a_checkout_with_an_older_champion_takes_the_one_of_the_team(
     store: MlflowClient, two_versions: tuple[str, str]
 ) -> None:
     first, second = two_versions
     shutil.copytree("champion", "older")
     promotion.promote("challenger", why="it reads our sevens")
-
-    def in_the_older_checkout() -> None:
-        shutil.rmtree("champion")
-        shutil.copytree("older", "champion")
-
     in_the_older_checkout()
     select(seed=1)  # the same as the first once more, which a person took the place from
     verdict = judge()
@@ -161,8 +162,7 @@ def test_a_rollback_in_an_older_checkout_undoes_the_champion_of_the_team(
     first, _ = two_versions
     shutil.copytree("champion", "older")
     promotion.promote("v2", why="it reads our sevens")
-    shutil.rmtree("champion")
-    shutil.copytree("older", "champion")
+    in_the_older_checkout()
     promotion.rollback(why="v2 is bad")
     expect_champion(store, first, 1)
     assert (history.read()[-1].version, history.read()[-1].instead_of) == (1, 2)
@@ -174,8 +174,7 @@ def test_what_the_gate_replaced_is_not_taken_for_what_a_person_did(
     shutil.copytree("champion", "older")
     better = select(weights=learnt())
     assert judge()["promoted"]
-    shutil.rmtree("champion")
-    shutil.copytree("older", "champion")
+    in_the_older_checkout()
     promotion.promote("v2", why="of the older checkout")
     (dethroned,) = (champion.read() or {})["taken_back"]
     bundle = finding.bundle(better)
