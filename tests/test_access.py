@@ -1,6 +1,7 @@
 """Tokens: who may ask; and the headers of every answer."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import httpx
@@ -92,9 +93,15 @@ def test_every_answer_has_safe_headers(app: Starlette, path: str) -> None:
         )
 
 
-def test_now_and_then_an_answer_closes_its_connection(
+def test_an_answer_closes_its_connection_after_so_much_work(
     app: Starlette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "ANSWERS_TO_A_CLOSE", 3)
-    said = [ask(app, "GET", "/model").headers.get("connection") for _ in range(7)]
-    assert said == [None, None, "close", None, None, "close", None]
+    worked_s = 7.0
+    monkeypatch.setattr(time, "process_time", lambda: worked_s)
+    monkeypatch.setattr(limits, "WORK_TO_A_CLOSE_S", 1.0)
+    ask(app, "GET", "/model")  # from here on it is counted
+    said = []
+    for of_it_s in (0.5, 0.25, 0.25, 0.5, 2.0, 0.0):
+        worked_s += of_it_s
+        said.append(ask(app, "GET", "/model").headers.get("connection"))
+    assert said == [None, None, "close", None, "close", None]

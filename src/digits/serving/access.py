@@ -1,8 +1,8 @@
 """Who may ask, and what every answer tells the browser."""
 
 import hmac
-import itertools
 import os
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -46,7 +46,7 @@ class Access:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._tokens = [token.encode() for token in read_tokens()]
-        self._num_answers = itertools.count(1)
+        self._worked_s = time.process_time()  # by the last answer that closed its connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +58,8 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if next(self._num_answers) % limits.ANSWERS_TO_A_CLOSE == 0:
+                if time.process_time() - self._worked_s >= limits.WORK_TO_A_CLOSE_S:
+                    self._worked_s = time.process_time()
                     headers["connection"] = "close"
             await send(message)
 

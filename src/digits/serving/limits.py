@@ -30,9 +30,10 @@ WORKERS = min(4, os.cpu_count() or 1)
 # Requests that a worker holds at once; more are told to come back. Each may hold its whole body.
 MAX_CONCURRENT = 64
 RETRY_AFTER_S = 1
-# Of so many answers of a worker, one closes its connection. A burst of connections may all have
-# gone to one worker, where they would stay; the next one is accepted by a worker that has time.
-ANSWERS_TO_A_CLOSE = 100
+# After so much work of a worker, of all its cores, an answer closes its connection. A burst of
+# connections may all have gone to one worker, where they would stay, and the others have nothing to
+# do; the next one is accepted by a worker that has time.
+WORK_TO_A_CLOSE_S = 0.025
 # Images decoded at once in a worker: a decoded photo can take 200 MB, and more threads than cores
 # only queue.
 MAX_DECODING = 2
