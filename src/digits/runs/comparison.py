@@ -5,7 +5,8 @@ N test images.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ COUNTS = {
     "test/refused_share": "test/num_images",
     "test/nondigits_accepted_share": "test/num_nondigits",
 }
+PARTS = 16  # of the test images, for as many threads as there are cores
 MOST_EPOCHS = 8  # of the curves, as figures
 NOT_ASKED = ("data.num_train", "data.num_val", "prepared", "trainer.")  # follow from the rest
 
@@ -175,9 +177,14 @@ def _same_images(
         test = prepared / "test.npz"
         images_NHW, labels_N = read_arrays(test, ("images", "labels"), stage="prepare")
         test_md5 = md5(test)
-        (first_N, _), (second_N, classes) = (
-            _answers(side, images_NHW, test_md5=test_md5) for side in (first, second)
-        )
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            # Both are asked before the first has answered all.
+            asked = [
+                _answers(side, images_NHW, test_md5=test_md5, threads=threads)
+                for side in (first, second)
+            ]
+            first_N, second_N = (np.concatenate([*parts]) for parts, _ in asked)
+        classes = asked[1][1]
     except (OSError, ValueError, KeyError) as error:
         return None, str(error), []
     found = paired.compare(first_N == labels_N, second_N == labels_N)
@@ -195,20 +202,25 @@ def _same_images(
 
 
 def _answers(
-    side: Side, images_NHW: NDArray[np.uint8], *, test_md5: str
-) -> tuple[NDArray[np.intp], Sequence[int | str]]:
+    side: Side, images_NHW: NDArray[np.uint8], *, test_md5: str, threads: ThreadPoolExecutor
+) -> tuple[Iterator[NDArray[np.intp]], Sequence[int | str]]:
     """What a training makes of the images, whose file has that MD5: indices (N), into its classes.
 
-    ValueError where it has no bundle.
+    The indices come in parts, which the threads are at work on. ValueError where it has no bundle.
     """
     noted = finding.artifact(side.run_id, "answers.json")
     if noted.get("test_md5") == test_md5:
-        return np.array(noted["answers"]), noted["classes"]
+        return iter([np.array(noted["answers"])]), noted["classes"]
     bundle = finding.bundle(side.run_id)
     if bundle is None:
         raise ValueError(f"run {side.run_id[:8]} ({side.name}) has no bundle")
-    predictor = Predictor.open(bundle, num_threads=os.cpu_count() or 1)
-    return predictor.logits(images_NHW).argmax(axis=1), predictor.classes
+    predictor = Predictor.open(bundle)
+
+    def read(part_NHW: NDArray[np.uint8]) -> NDArray[np.intp]:
+        answers_N: NDArray[np.intp] = predictor.logits(part_NHW).argmax(axis=1)
+        return answers_N
+
+    return threads.map(read, np.array_split(images_NHW, PARTS)), predictor.classes
 
 
 def _written(side: Side, key: str, style: str) -> str:
