@@ -217,6 +217,13 @@ def test_what_is_drawn_on_an_image_stands_out_from_it_on_the_screen_and_in_what_
     assert max(seen(page)) == 255
 
 
+def test_a_file_that_is_no_image_is_said_to_be_none_and_no_more(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "digit.txt").write_text("seven")
+    page.locator("#file").set_input_files(tmp_path / "digit.txt")
+    expect(page.locator("#verdict")).to_contain_text("the 5 bytes are not an image")
+    expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_an_image_that_the_browser_cannot_show_is_read_and_not_drawn_on(
     page: Page, tmp_path: Path
 ) -> None:

@@ -48,6 +48,14 @@ def test_a_parameter_that_is_not_known_is_named(service: Service, path: str, que
     assert response.json() == {"error": f"{path} takes {known} in its query, not {unknown!r}"}
 
 
+@pytest.mark.parametrize("query", ["model=tiny&model=tiny", "frame=true&frame=false"])
+def test_a_parameter_is_given_once(service: Service, query: str) -> None:
+    response = service.client.post(f"/predict?{query}", files={"image": PNG})
+    assert response.status_code == 400
+    key = query.partition("=")[0]
+    assert response.json() == {"error": f"{key} is in the query more than once; give it once"}
+
+
 @pytest.mark.parametrize(
     ("frame", "status"), [("true", 200), ("False", 200), ("1", 200), ("maybe", 400), ("", 400)]
 )

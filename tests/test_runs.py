@@ -103,7 +103,6 @@ def test_elsewhere_than_in_the_project_no_store_is_made(
         ["runs"],
         ["compare", "a", "b"],
         ["history"],
-        ["promote", "v1", "--because", "x"],
     ):
         result = digits(*words)
         assert result.exit_code == 2
@@ -113,6 +112,18 @@ def test_elsewhere_than_in_the_project_no_store_is_made(
         )
     assert not list(tmp_path.iterdir())
     assert digits("runs", "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("words", ["promote v1 --because x", "rollback --because x", "adopt 1234"])
+def test_what_changes_the_project_wants_its_folder_wherever_mlflow_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = digits(*words.split())
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"Error: {tmp_path} is not the project's folder, it has no params.yaml; go there\n"
+    )
 
 
 def test_the_table_has_mlflows_own_figures(store: str) -> None:

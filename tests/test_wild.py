@@ -70,6 +70,7 @@ def test_a_folder_is_measured_through_http(
     ("rows", "sentence"),
     [
         (None, "has no labelled images; give a folder with a labels.csv"),
+        ("file,label\n", "labels.csv name no image: the table is empty"),
         ("image,label\na.png,1\n", "has no column 'file'; it needs `file` and `label`"),
         ("file,label\na.png,seven\n", "line 2: 'a.png' has the label 'seven'; give a digit, or -1"),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from digits.cli import main
-from digits.runs.commands import InProject, compare, lineage, runs, sync
+from digits.runs.commands import InFolder, InProject, compare, lineage, runs, sync
 from digits.stopping import Mistake
 
 LONGEST_WHY = 1000  # characters
@@ -38,7 +38,7 @@ because = click.option(
 )
 
 
-@click.command("promote", cls=InProject)
+@click.command("promote", cls=InFolder)
 @click.argument("version")
 @because
 def promote_command(version: str, why: str) -> None:
@@ -52,7 +52,7 @@ def promote_command(version: str, why: str) -> None:
     _said(lambda: promotion.promote(version, why=why))
 
 
-@click.command("rollback", cls=InProject)
+@click.command("rollback", cls=InFolder)
 @because
 def rollback_command(why: str) -> None:
     """Make the champion before this one champion again."""
@@ -61,7 +61,7 @@ def rollback_command(why: str) -> None:
     _said(lambda: promotion.rollback(why=why))
 
 
-@click.command("adopt", cls=InProject, short_help="Make a training a candidate of the pipeline.")
+@click.command("adopt", cls=InFolder, short_help="Make a training a candidate of the pipeline.")
 @click.argument("run")
 @click.option("--name", help="Of the new model; else that of the run's model and the run's id.")
 def adopt_command(run: str, name: str | None) -> None:

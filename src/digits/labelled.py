@@ -27,7 +27,11 @@ def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
         sets.setdefault(table.parent.name, []).extend(
             _labelled(table, row, number) for number, row in enumerate(rows, start=2)
         )
-    if not any(sets.values()):
+    if sets and not any(sets.values()):
+        raise ValueError(
+            f"{' and '.join(map(str, tables(folder)))} name no image: the table is empty"
+        )
+    if not sets:
         raise ValueError(
             f"{folder} has no labelled images; give a folder with a labels.csv of `file` and "
             "`label`, or with such folders in it"

@@ -28,6 +28,15 @@ class InProject(click.Command):
         return super().invoke(context)
 
 
+class InFolder(InProject):
+    """A command that changes the project, which it therefore wants wherever MLflow is."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run it; a Mistake where there is no project."""
+        expect_project()
+        return super().invoke(context)
+
+
 @click.command(cls=InProject)
 @click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only runs that have this.")
 @click.option("--sort", type=click.Choice([*listing.SORTS]), default="validation")

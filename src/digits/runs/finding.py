@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from digits.files import read_json
 from digits.runs import tracking
 from digits.runs.registry import CHALLENGER, CHAMPION, MODEL
+from digits.settings import CONF, PARAMS
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -48,7 +49,10 @@ def find(word: str) -> Any:
             raise ValueError(f"there is no {word} now; {MISSING[word]}")
         if _by_id(client, word, of="sweep"):
             raise ValueError(f"run {word} is a sweep's own; name one of its trainings")
-        raise ValueError(f"there is no run {word!r}{_hint(client, word)}")
+        what = f"there is no run {word!r}"
+        if re.fullmatch(r"[\w-]+", word) and (CONF / "model" / f"{word}.yaml").is_file():
+            what += f", and none of the candidates of {PARAMS} that are trained here is called so"
+        raise ValueError(f"{what}{_hint(client, word)}")
 
 
 def bundle(run_id: str) -> Path | None:

@@ -78,12 +78,14 @@ def open_model(
 
 
 def model_asked(request: Request, *also: str) -> Model:
-    """The model that a request names, or the selected one; Refused for a parameter not known."""
+    """The model that a request names, or the selected one; Refused for a query not understood."""
     state = request.app.state
     for key in request.query_params:
         if key not in (known := ("model", *also)):
             path = request.url.path
             raise Refused(400, f"{path} takes {' and '.join(known)} in its query, not {key[:40]!r}")
+        if len(request.query_params.getlist(key)) > 1:
+            raise Refused(400, f"{key} is in the query more than once; give it once")
     name = request.query_params.get("model")
     if name is None:
         return state.model  # type: ignore[no-any-return]

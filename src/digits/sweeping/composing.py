@@ -71,6 +71,9 @@ def _choices(override: Override) -> list[str]:
     values = list(override.sweep_string_iterator())
     if not values:
         raise Mistaken(f"{override.input_line} is nothing at all")  # a glob that finds no file
+    for value in values:
+        if values.count(value) > 1:
+            raise Mistaken(f"{override.input_line} has {value} twice; name each value once")
     words = [value for value in values if not NUMBER.fullmatch(value)]
     return [f"{key}={value}" for value in words or values[:1]]
 

@@ -17,6 +17,7 @@ const hand = new Hand(paper, drawing, changed);
 const current = () => (drawing.empty ? null : drawing.toBlob());
 const asker = new Asker(current, () => $("other").value, tell);
 let classes = [];
+let unread = false; // the service can read the image no more than the browser can show it
 
 // --- the drawing
 
@@ -30,10 +31,15 @@ function repaint() {
   $("undo").disabled = !drawing.done.length;
   $("redo").disabled = !drawing.undone.length;
   $("clear").disabled = drawing.empty;
-  notice("drawing", drawing.shown[0]?.unshown ? UNSHOWN : "");
+  sayIfUnshown();
+}
+
+function sayIfUnshown() {
+  notice("drawing", drawing.shown[0]?.unshown && !unread ? UNSHOWN : "");
 }
 
 function changed() {
+  unread = false;
   repaint();
   for (const about of ["other", "camera"]) notice(about, "");
   asker.ask();
@@ -48,6 +54,8 @@ async function tell({ answer, other, refused, tokenWanted, away, busy, blank, se
   if (tokenWanted) return askForToken(tokenWanted);
   if (sending) return showNothing("Sending the image …");
   const kept = "Your drawing is kept; trying again …";
+  unread = Boolean(refused);
+  sayIfUnshown();
   notice("service", tooSlow ? TOO_SLOW : waiting({ away, busy }, kept));
   // Where it cannot be had now, the next answer asks for it.
   if (answer && identity(answer.model) !== described) await describeModel().catch(() => {});
@@ -138,6 +146,7 @@ async function describeModel() {
   if (String(classes) !== String(model.classes)) {
     classes = model.classes;
     makeBars(classes);
+    if (classes.some((name) => !Number.isInteger(name))) $("title").textContent = "Draw, or choose an image";
   }
   const [, ...others] = model.models;
   const chosen = $("other").value;
