@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from digits.files import write_json
 from digits.runs.tracking import GivenUp
-from digits.sweeping import search, studies
+from digits.sweeping import search, studies, trials
 from digits.sweeping.job import Job
 from stores import new_store
 from training_fixtures import TINY, Project, Training
@@ -147,42 +147,42 @@ def test_an_objective_that_nobody_knows_is_named_with_what_was_probably_meant(
 def test_trials_of_a_process_that_was_killed_are_given_back(tmp_path: Path) -> None:
     study = study_of(hydra(tmp_path))
     dead, alive, elsewhere = (study.ask(SPACE) for _ in range(3))
-    dead.set_user_attr(studies.WORKER, f"{socket.gethostname()} 999999@1")
-    alive.set_user_attr(studies.WORKER, studies.worker())
-    elsewhere.set_user_attr(studies.WORKER, "another-machine 1@1")
-    studies.give_back_stale(study)
+    dead.set_user_attr(trials.WORKER, f"{socket.gethostname()} 999999@1")
+    alive.set_user_attr(trials.WORKER, trials.worker())
+    elsewhere.set_user_attr(trials.WORKER, "another-machine 1@1")
+    trials.give_back_stale(study)
     states = [trial.state for trial in study.trials]
     assert states[:3] == [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
-    (again,) = studies.ask(study, SPACE, most=1, in_all=3)
+    (again,) = trials.ask(study, SPACE, most=1, in_all=3)
     assert again.params == dead.params
-    assert studies.ask(study, SPACE, most=1, in_all=3) == []  # the one that was lost counts as none
+    assert trials.ask(study, SPACE, most=1, in_all=3) == []  # the one that was lost counts as none
 
 
 def test_what_failed_in_a_folder_is_tried_again_and_counts_once(tmp_path: Path) -> None:
     study = study_of(hydra(tmp_path))
     mine, yours = (
-        studies.ask(study, SPACE, most=1, in_all=2, sweep=sweep)[0] for sweep in ("mine", "yours")
+        trials.ask(study, SPACE, most=1, in_all=2, sweep=sweep)[0] for sweep in ("mine", "yours")
     )
     for trial in (mine, yours):
-        studies.tell(study, trial, float("nan"))
+        trials.tell(study, trial, float("nan"))
     for _ in range(2):  # a start may be killed, and come again
-        studies.try_again(study, sweep="mine")
-    (again,) = studies.ask(study, SPACE, most=2, in_all=2, sweep="mine")
+        trials.try_again(study, sweep="mine")
+    (again,) = trials.ask(study, SPACE, most=2, in_all=2, sweep="mine")
     assert again.params == mine.params
-    assert [one.number for one in studies.counted(study.trials)] == [yours.number, again.number]
-    studies.tell(study, again, float("nan"))
-    studies.try_again(study, sweep="mine")
-    (third,) = studies.ask(study, SPACE, most=2, in_all=2, sweep="mine")
+    assert [one.number for one in trials.counted(study.trials)] == [yours.number, again.number]
+    trials.tell(study, again, float("nan"))
+    trials.try_again(study, sweep="mine")
+    (third,) = trials.ask(study, SPACE, most=2, in_all=2, sweep="mine")
     assert third.params == mine.params
 
 
 def test_no_more_is_asked_than_wanted_whoever_asks(tmp_path: Path) -> None:
     first, second = study_of(hydra(tmp_path)), study_of(hydra(tmp_path))
-    trials = studies.ask(first, SPACE, most=2, in_all=3)
-    trials += studies.ask(second, SPACE, most=2, in_all=3)
-    assert len(trials) == 3
-    assert studies.ask(first, SPACE, most=2, in_all=3) == []
-    counted = studies.counted(first.get_trials())
+    asked = trials.ask(first, SPACE, most=2, in_all=3)
+    asked += trials.ask(second, SPACE, most=2, in_all=3)
+    assert len(asked) == 3
+    assert trials.ask(first, SPACE, most=2, in_all=3) == []
+    counted = trials.counted(first.get_trials())
     assert len(counted) == 3
 
 
@@ -233,26 +233,26 @@ def test_a_database_that_fails_for_a_moment_is_asked_and_told_again(tmp_path: Pa
     trial = study.ask(SPACE)
     with ThreadPoolExecutor() as threads:
         with lost(tmp_path / "optuna.db"):
-            told = threads.submit(studies.tell, study, trial, 0.5)
-            asked = threads.submit(studies.ask, study, SPACE, most=1, in_all=2)
+            told = threads.submit(trials.tell, study, trial, 0.5)
+            asked = threads.submit(trials.ask, study, SPACE, most=1, in_all=2)
             time.sleep(0.05)
         told.result()
         (second,) = asked.result()
     assert study.trials[trial.number].value == 0.5
-    assert studies.WORKER in study.trials[second.number].user_attrs
+    assert trials.WORKER in study.trials[second.number].user_attrs
 
 
 def test_a_trial_that_a_failing_database_gave_out_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "CLAIMED_S", 0.0)
+    monkeypatch.setattr(trials, "CLAIMED_S", 0.0)
     study = study_of(hydra(tmp_path))
     params = study.ask(SPACE).params  # and nobody says whose it is
-    assert studies.ask(study, SPACE, most=1, in_all=1) == []
-    assert studies.give_back_stale(study)
-    (again,) = studies.ask(study, SPACE, most=1, in_all=1)
+    assert trials.ask(study, SPACE, most=1, in_all=1) == []
+    assert trials.give_back_stale(study)
+    (again,) = trials.ask(study, SPACE, most=1, in_all=1)
     assert again.params == params
-    assert not studies.give_back_stale(study)
+    assert not trials.give_back_stale(study)
 
 
 def test_a_search_that_loses_its_database_says_so_in_one_line_and_goes_on_later(

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from digits.files import write_json
 from digits.runs import sweeps, tracking
-from digits.sweeping import search, studies
+from digits.sweeping import search, studies, trials
 from stores import mlflow_client, new_store
 from training_fixtures import TINY, Project, Training
 
@@ -138,7 +138,7 @@ def test_a_search_that_was_killed_goes_on_with_what_is_missing(
     assert {run.info.status for run in later} == {"FINISHED"}
     (name,) = optuna.get_all_study_names(database)
     study = optuna.load_study(study_name=name, storage=database)
-    counted = studies.counted(study.trials)
+    counted = trials.counted(study.trials)
     assert [trial.state for trial in counted] == [TrialState.COMPLETE] * 3
     reached = sorted(run.data.metrics[sweeps.SCORE] for run in later)
     assert sorted(trial.value for trial in counted if trial.value) == pytest.approx(reached)
@@ -169,7 +169,7 @@ def test_an_error_that_nobody_foresaw_ends_its_training_alone_which_is_tried_aga
     assert said[-1] == "train: 2 of the sweep's trainings failed, see above"
     (name,) = optuna.get_all_study_names(database)
     study = optuna.load_study(study_name=name, storage=database)
-    failed = studies.counted(study.trials)
+    failed = trials.counted(study.trials)
     assert [one.state for one in failed] == [TrialState.FAIL] * 2
     parent, _ = search_runs(uri, num_children=0)
     assert (parent.info.status, parent.data.metrics["num_failed"]) == ("FAILED", 2)
@@ -186,8 +186,8 @@ def test_an_error_that_nobody_foresaw_ends_its_training_alone_which_is_tried_aga
     assert sorted(run.data.params["optimizer.lr"] for run in children) == sorted(
         rate.partition("=")[2] for rate in rates
     )
-    trials = studies.counted(study.get_trials())
-    assert [one.state for one in trials] == [TrialState.COMPLETE] * 2
+    counted = trials.counted(study.get_trials())
+    assert [one.state for one in counted] == [TrialState.COMPLETE] * 2
 
 
 def test_what_a_search_gives_up_is_said_in_its_run_and_the_rest_goes_on(
@@ -221,5 +221,5 @@ def test_what_a_search_gives_up_is_said_in_its_run_and_the_rest_goes_on(
     }
     assert given_up == {"1e-09": True, "0.01": False}
     assert "1 given up" in parent.data.tags[tracking.NOTE]
-    states = [trial.state for trial in studies.counted(study.get_trials())[4:]]
+    states = [trial.state for trial in trials.counted(study.get_trials())[4:]]
     assert states == [TrialState.PRUNED, TrialState.COMPLETE]

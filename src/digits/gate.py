@@ -9,28 +9,19 @@ either way.
 """
 
 import argparse
-import contextlib
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from digits import champion, labelled, paired, scores, settings, stopping
+from digits import champion, measuring, paired, settings, stopping
 from digits.alone import alone
-from digits.arrays import read_arrays
 from digits.files import md5, read_json
-from digits.judging import Measured, Verdict, judge
-from digits.reading.normalize import UnreadableImage, normalize_row, open_image
+from digits.judging import Verdict, judge
 from digits.reading.predictor import Predictor
 from digits.runs import history, registry, tracking
 
 SAME = "the champion byte for byte, trained again"
 OVERRULED = "a person put another in its place"
 STAND_IN = "trained on a stand-in, and the champion was not"
-NUM_TIMED = 200  # images, each answered by both in turn
 
 
 def run(
@@ -129,82 +120,20 @@ def _judge(
     if ruling["test_md5"] not in (None, origin["test_md5"]):
         # It may have learnt from what is tested on now.
         return Verdict(promoted=True, reason="the one before is of other test images")
-    images_NHW, labels_N = read_arrays(test, ("images", "labels"), stage="prepare")
-    probabilities = [model.probabilities(images_NHW) for model in (before, after)]
-    right = [probabilities_NK.argmax(axis=1) == labels_N for probabilities_NK in probabilities]
-    latencies = _latencies_ms(before, after, images_NHW)
-    wild = _wild_accuracies(before, after, gate.wild)
-
-    def measured(which: int, folder: Path, metrics: dict[str, Any]) -> Measured:
-        return Measured(
-            worst_class=_worst_class(labels_N, probabilities[which]),
-            ece=scores.expected_calibration_error(labels_N, probabilities[which]),
-            mean_corrupted_accuracy=metrics.get("mean_corrupted_accuracy"),
-            wild_accuracy=wild[which],
-            latency_ms=latencies[which],
-            size_bytes=(folder / "model.onnx").stat().st_size,
-        )
-
-    return judge(
-        paired.compare(*right),
-        champion=measured(0, champion.BUNDLE, ruling["metrics"]),
-        selected=measured(1, bundle, origin["metrics"]),
-        gate=gate,
+    found, of_champion, of_selected = measuring.compare(
+        (before, after),
+        bundles=(champion.BUNDLE, bundle),
+        metrics=(ruling["metrics"], origin["metrics"]),
+        test=test,
+        wild=gate.wild,
     )
+    return judge(found, champion=of_champion, selected=of_selected, gate=gate)
 
 
 def _way_back(origin: dict[str, Any]) -> str:
     """How a person makes it champion all the same; nothing of one that no registry knows."""
     version = origin["version"]
     return f'; `digits promote v{version} --because "..."` makes it champion' if version else ""
-
-
-def _worst_class(labels_N: NDArray[Any], probabilities_NK: NDArray[Any]) -> float:
-    counts_KK = scores.confusion_matrix(
-        labels_N, probabilities_NK.argmax(axis=1), probabilities_NK.shape[1]
-    )
-    return min(row["recall"] for row in scores.per_class(counts_KK) if row["num"])
-
-
-def _latencies_ms(
-    before: Predictor, after: Predictor, images_NHW: NDArray[np.uint8]
-) -> tuple[float, float]:
-    """Median milliseconds of one image; in turn, so that a busy moment is both's."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for image_HW in images_NHW[:NUM_TIMED]:
-        for model, seconds in zip((before, after), taken, strict=True):
-            started = time.perf_counter()
-            model.probabilities(image_HW[None])
-            seconds.append(time.perf_counter() - started)
-    first, second = (round(statistics.median(seconds) * 1000, 4) for seconds in taken)
-    return first, second
-
-
-def _wild_accuracies(
-    before: Predictor, after: Predictor, folder: str | None
-) -> tuple[float | None, float | None]:
-    """The accuracy of both on labelled images from outside; None where there are none."""
-    frames, labels = [], []
-    for path, label in _labelled(folder):
-        if label in before.classes and path.is_file():
-            with contextlib.suppress(UnreadableImage):
-                found = normalize_row(open_image(path.read_bytes()), size=before.image_size)
-                frames.append(found.frame)
-                labels.append(before.classes.index(label))
-    if not frames:
-        return None, None
-    frames_NHW, labels_N = np.stack(frames), np.array(labels)
-    first, second = (
-        float((model.logits(frames_NHW).argmax(axis=1) == labels_N).mean())
-        for model in (before, after)
-    )
-    return first, second
-
-
-def _labelled(folder: str | None) -> list[tuple[Path, int]]:
-    if folder is None or not labelled.tables(Path(folder)):
-        return []
-    return [image for images in labelled.read_sets(Path(folder)).values() for image in images]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from digits.files import write_json
-from digits.sweeping import place, results, studies
+from digits.sweeping import place, results, studies, trials
 
 if TYPE_CHECKING:
     import optuna
@@ -72,24 +72,24 @@ class Search(Sweeper):
         known = place.read(folder)
         sweep = known.worker if known else ""
         with self._database():
-            studies.give_back_stale(study)
-            studies.try_again(study, sweep=sweep)
+            trials.give_back_stale(study)
+            trials.try_again(study, sweep=sweep)
         results.forget_failures(folder)  # whoever trains it now
         number = 0
-        while trials := self._next(study, space, sweep=sweep):
-            jobs = [[*fixed, *as_overrides(trial.params)] for trial in trials]
-            write_json(folder / TRIALS, {number + i: one.number for i, one in enumerate(trials)})
+        while asked := self._next(study, space, sweep=sweep):
+            jobs = [[*fixed, *as_overrides(trial.params)] for trial in asked]
+            write_json(folder / TRIALS, {number + i: one.number for i, one in enumerate(asked)})
             try:
                 returned = self._launcher.launch(jobs, initial_job_idx=number)
             except BaseException:
                 # Without the database, the next start gives them back.
                 with contextlib.suppress(*studies.failures()):
-                    for trial in trials:
-                        studies.give_back(study, trial.number)
+                    for trial in asked:
+                        trials.give_back(study, trial.number)
                 raise
             with self._database():
-                for trial, job in zip(trials, returned, strict=True):
-                    studies.tell(study, trial, job.return_value)
+                for trial, job in zip(asked, returned, strict=True):
+                    trials.tell(study, trial, job.return_value)
             number += len(jobs)
 
     def _next(
@@ -98,12 +98,12 @@ class Search(Sweeper):
         """The trainings that come next, at the end those that others have left; or none."""
 
         def ask() -> "list[optuna.Trial]":
-            return studies.ask(
+            return trials.ask(
                 study, space, most=self._num_at_once, in_all=self._num_trials, sweep=sweep
             )
 
         with self._database():
-            return ask() or (ask() if studies.give_back_stale(study) else [])
+            return ask() or (ask() if trials.give_back_stale(study) else [])
 
     def _database(self) -> AbstractContextManager[None]:
         return studies.needing(self._config.hydra.sweeper.storage)

@@ -1,17 +1,13 @@
-"""The study of a search: its trials in Optuna's database, which several processes may share."""
+"""The study of a search: what is searched for, in Optuna's database, which processes may share."""
 
 import contextlib
 import difflib
-import math
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import tenacity
 from omegaconf import DictConfig
 
@@ -19,16 +15,9 @@ from digits import addresses
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
 
 PARENT = "mlflow_run"  # of a study: the sweep's run in MLflow, of all that work on it
-WORKER = "worker"  # of a trial: the process that trains it
 PATIENCE_S = 20.0  # with the process that began a study
-CLAIMED_S = 10.0  # after which a trial without a worker is nobody's
-SWEEP = "sweep_worker"  # of a trial: the worker of the sweep in whose folder it is trained
-VOID = "void"  # of a trial: it was given back, and counts as none
-AGAIN = "again_for"  # of a trial: the number of one that failed, which it takes the place of
 # What can be searched for, and where the result of a training has it.
 OBJECTIVES: dict[str, Callable[[dict[str, Any]], float]] = {
     "val_accuracy": lambda result: float(result["validation"]["accuracy"]),
@@ -88,7 +77,7 @@ def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
     """
     try:
         # Processes that start together are all told to make the tables, and all but one fail once.
-        return _patiently()(_open, config, **more)
+        return patiently()(_open, config, **more)
     except failures(ImportError) as error:  # of its driver
         told = without(config.hydra.sweeper.storage, error)
         raise ValueError(f"{told}; start it, or set OPTUNA_STORAGE to another") from error
@@ -112,7 +101,7 @@ def _open(config: DictConfig, **more: Any) -> "optuna.Study":
     return study
 
 
-def _patiently() -> tenacity.Retrying:
+def patiently() -> tenacity.Retrying:
     """Calls what it is given again where the database fails for a moment."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(failures()),
@@ -174,124 +163,4 @@ def keep_parent_run(config: DictConfig, run_id: str) -> None:
     """Note the MLflow run of the study, for all that will work on it."""
     if objectives(config):
         with needing(config.hydra.sweeper.storage):
-            _patiently()(open_study(config).set_user_attr, PARENT, run_id)
-
-
-def ask(
-    study: "optuna.Study",
-    space: "dict[str, BaseDistribution]",
-    *,
-    most: int,
-    in_all: int,
-    sweep: str = "",
-) -> "list[optuna.Trial]":
-    """The next trials; fewer, or none, where the study has as many as it should."""
-    trials: list[optuna.Trial] = []
-    while len(trials) < most:
-        trial = _patiently()(study.ask, space)
-        _patiently()(trial.set_user_attr, WORKER, worker())
-        _patiently()(trial.set_user_attr, SWEEP, sweep)
-        known = _patiently()(study.get_trials, deepcopy=False)
-        if sum(one.number <= trial.number for one in counted(known)) > in_all:
-            give_back(study, trial.number, again=False)  # others have asked for the last ones
-            break
-        trials.append(trial)
-    return trials
-
-
-def counted(trials: "Sequence[FrozenTrial]") -> "list[FrozenTrial]":
-    """Those of a study's trials that count: begun, not given back, and not tried again since."""
-    from optuna.trial import TrialState
-
-    replaced = {trial.user_attrs.get(AGAIN) for trial in trials}
-    return [
-        trial
-        for trial in trials
-        if VOID not in trial.user_attrs
-        and trial.state != TrialState.WAITING
-        and trial.number not in replaced
-    ]
-
-
-def try_again(study: "optuna.Study", *, sweep: str) -> None:
-    """Queue what has failed in a worker's folder; of what fails again, when it is started again."""
-    from optuna.trial import TrialState
-
-    for trial in counted(_patiently()(study.get_trials, deepcopy=False)):
-        if trial.state == TrialState.FAIL and trial.user_attrs.get(SWEEP, sweep) == sweep:
-            instead = {AGAIN: trial.number}
-            _patiently()(study.enqueue_trial, trial.params, user_attrs=instead)
-
-
-def tell(study: "optuna.Study", trial: "optuna.Trial", value: Any) -> None:
-    """What a training came to: its objectives, nothing where it was pruned, NaN where it failed."""
-    from optuna.trial import TrialState
-
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    came_to: dict[str, Any] = {"values": values}
-    if value is None:
-        came_to = {"state": TrialState.PRUNED}
-    elif any(math.isnan(one) for one in values):
-        came_to = {"state": TrialState.FAIL}
-    # A database may fail just after it has noted it.
-    _patiently()(study.tell, trial, **came_to, skip_if_finished=True)
-
-
-def give_back_stale(study: "optuna.Study") -> bool:
-    """Trials of processes of this machine that were killed: to be trained, not lost.
-
-    And those that the database gave out as it failed. Whether there were any.
-    """
-    stale = _stale(study)
-    for number in stale:
-        give_back(study, number)
-    return bool(stale)
-
-
-def _stale(study: "optuna.Study") -> set[int]:
-    here, processes = socket.gethostname(), _processes()
-
-    def workers() -> dict[int, str]:
-        from optuna.trial import TrialState
-
-        running = _patiently()(study.get_trials, deepcopy=False, states=[TrialState.RUNNING])
-        return {trial.number: trial.user_attrs.get(WORKER, "") for trial in running}
-
-    known = workers()
-    nobodys = {number for number, name in known.items() if not name}
-    if nobodys:
-        time.sleep(CLAIMED_S)  # whoever has just been given one says so
-        nobodys -= {number for number, name in workers().items() if name}
-    split = {number: name.partition(" ") for number, name in known.items()}
-    killed = {n for n, (host, _, one) in split.items() if host == here and one not in processes}
-    return killed | nobodys
-
-
-def give_back(study: "optuna.Study", number: int, *, again: bool = True) -> None:
-    """End a trial that was not trained to its end; `again` puts the same into the queue."""
-    from optuna.trial import TrialState
-
-    trial = _patiently()(study.get_trials, deepcopy=False)[number]
-    if trial.state.is_finished():
-        return
-    # Its storage, since a trial of another process has no handle here.
-    _patiently()(study._storage.set_trial_user_attr, trial._trial_id, VOID, True)
-    # Queued first: a kill in between would lose it. One without a worker may have but its wishes.
-    params = trial.params or trial.system_attrs.get("fixed_params")
-    if again and params:
-        _patiently()(study.enqueue_trial, params)
-    _patiently()(study.tell, number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-def worker() -> str:
-    process = psutil.Process(os.getpid())
-    return f"{socket.gethostname()} {_name(process)}"
-
-
-def _processes() -> set[str]:
-    return {_name(process) for process in psutil.process_iter(["create_time"])}
-
-
-def _name(process: psutil.Process) -> str:
-    """A process's number is used again; not in the same second."""
-    return f"{process.pid}@{int(process.create_time())}"
+            patiently()(open_study(config).set_user_attr, PARENT, run_id)
