@@ -53,16 +53,7 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
         raise ValueError(f"{path} is there already; choose another name with --name")
     base = _nearest_model(wanted)
     wanted["model"]["name"] = name
-    plain = configuration.compose([f"model={base}"])
-    chosen = {
-        group: _nearest_option(group, base, wanted[group])
-        for group in GROUPS
-        if plain[group] != wanted[group]
-    }
-    overrides = [f"{group}={option}" for group, option in chosen.items()]
-    start = configuration.compose([f"model={base}", *overrides])
-    groups = {group: chosen[group] for group in chosen if start[group] != plain[group]}
-    differing = _differing(_sections(start), wanted)
+    groups, differing = _changes(base, wanted)
     if not groups and set(differing) <= {"model.name"} and base in params.candidates:
         raise ValueError(
             f"{run.info.run_name!r} is what {MODELS / base}.yaml says, a candidate already: there "
@@ -72,13 +63,7 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
         beside.write_text(_text(run, base, groups, differing), "utf-8")
     try:
         whole = configuration.compose([f"model={name}"])
-        composed = _sections(whole)
-        if composed != wanted:
-            keys = sorted(_differing(composed, wanted) | _differing(wanted, composed))
-            raise ValueError(
-                f"the configuration of {run.info.run_name!r} cannot be written as a model of "
-                f"today's conf/: {', '.join(keys)} would differ"
-            )
+        _expect_whole(run, _sections(whole), wanted)
         _add_candidate(name)
     except BaseException:
         path.unlink()
@@ -91,6 +76,30 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
         tuple(sorted(key for key in differing if key != "model.name")),
         tuple(f"{key}={value}" for key, value in sorted(elsewhere.items())),
     )
+
+
+def _changes(base: str, wanted: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """What makes the wanted configuration of a model's: a group's file, and single keys."""
+    plain = configuration.compose([f"model={base}"])
+    chosen = {
+        group: _nearest_option(group, base, wanted[group])
+        for group in GROUPS
+        if plain[group] != wanted[group]
+    }
+    overrides = [f"{group}={option}" for group, option in chosen.items()]
+    start = configuration.compose([f"model={base}", *overrides])
+    groups = {group: chosen[group] for group in chosen if start[group] != plain[group]}
+    return groups, _differing(_sections(start), wanted)
+
+
+def _expect_whole(run: Any, composed: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise ValueError where what was written does not say all that the run was trained with."""
+    if composed != wanted:
+        keys = sorted(_differing(composed, wanted) | _differing(wanted, composed))
+        raise ValueError(
+            f"the configuration of {run.info.run_name!r} cannot be written as a model of "
+            f"today's conf/: {', '.join(keys)} would differ"
+        )
 
 
 def _resolved(trainer: dict[str, Any]) -> dict[str, Any]:
