@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,39 +49,54 @@ def find_components(mask_HW: NDArray[np.bool_]) -> tuple[list[Component], NDArra
     parent = list(range(len(rows)))  # of each run; never a later one
     for run, (begin, end) in enumerate(zip(first, past, strict=True)):
         for other in range(begin, end):
-            mine, its = run, other
+            mine, its = parent[run], parent[other]
             while parent[mine] != mine:
                 mine = parent[mine]
             while parent[its] != its:
                 its = parent[its]
-            parent[max(mine, its)] = min(mine, its)
-    names: dict[int, int] = {}
-    members: dict[int, list[int]] = {}
+            if its < mine:
+                parent[mine] = its
+            else:
+                parent[its] = mine
     for run in range(len(parent)):
         parent[run] = parent[parent[run]]
-        label = names.setdefault(parent[run], len(names) + 1)
-        members.setdefault(label, []).append(run)
     labels_HW = np.zeros((height, width), np.int32)
-    each = [names[root] for root in parent]
-    labels_HW[mask_HW] = np.repeat(np.array(each, np.int32), stops - starts)
-    components = []
-    for label, indices in members.items():
-        row_N, start_N, stop_N = rows[indices], starts[indices], stops[indices]
-        length_N = stop_N - start_N
-        area = int(length_N.sum())
-        left, top = int(start_N.min()), int(row_N.min())
-        right, bottom = int(stop_N.max()), int(row_N.max()) + 1
-        components.append(
-            Component(
-                label=label,
-                area=area,
-                left=left,
-                top=top,
-                right=right,
-                bottom=bottom,
-                x=float((length_N * (start_N + stop_N) / 2).sum() / area),
-                y=float((length_N * (row_N + 0.5)).sum() / area),
-                touches=left == 0 or top == 0 or right == width or bottom == height,
-            )
+    if not parent:
+        return [], labels_HW
+    # A part's root is its first run, so that labels come in the order of the parts.
+    parent_N = np.array(parent)
+    roots = np.flatnonzero(parent_N == np.arange(len(parent)))
+    label_N = np.searchsorted(roots, parent_N)
+    length_N = stops - starts
+    labels_HW[mask_HW] = np.repeat(label_N + 1, length_N)
+    by_label = np.argsort(label_N, kind="stable")
+    begins = np.searchsorted(label_N[by_label], np.arange(len(roots)))
+
+    def of_each(gather: np.ufunc, values_N: NDArray[Any]) -> list[Any]:
+        return gather.reduceat(values_N[by_label], begins).tolist()  # type: ignore[no-any-return]
+
+    each = zip(
+        of_each(np.add, length_N),
+        of_each(np.minimum, starts),
+        of_each(np.minimum, rows),
+        of_each(np.maximum, stops),
+        of_each(np.maximum, rows + 1),
+        of_each(np.add, length_N * (starts + stops) / 2),
+        of_each(np.add, length_N * (rows + 0.5)),
+        strict=True,
+    )
+    components = [
+        Component(
+            label=label,
+            area=area,
+            left=left,
+            top=top,
+            right=right,
+            bottom=bottom,
+            x=x / area,
+            y=y / area,
+            touches=left == 0 or top == 0 or right == width or bottom == height,
         )
+        for label, (area, left, top, right, bottom, x, y) in enumerate(each, start=1)
+    ]
     return components, labels_HW

@@ -127,8 +127,9 @@ def _separate(above_HW: NDArrayF32) -> Ink:
         left, top, right, bottom = max(0, left - 1), max(0, top - 1), right + 1, bottom + 1
         kept_HW = ink_HW[top * factor : bottom * factor, left * factor : right * factor]
         if len(parts) < len(components):
-            labels = [part.label for part in parts]
-            wanted_HW = np.isin(labels_HW[top:bottom, left:right], labels)
+            wanted = np.zeros(len(components) + 1, bool)
+            wanted[[part.label for part in parts]] = True
+            wanted_HW = wanted[labels_HW[top:bottom, left:right]]
             kept_HW = kept_HW * _spread(wanted_HW, factor, kept_HW.shape)
         mask_HW = kept_HW > INK_EDGE
         rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
@@ -137,12 +138,13 @@ def _separate(above_HW: NDArrayF32) -> Ink:
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         return Ink(None, kept_HW, box, (left * factor, top * factor), full, edge_share, grain)
 
-    found = strokes(_digit(components, labels_HW.shape))
+    main = _digit(components, labels_HW.shape)
+    found = strokes(main)
     specks = SPECK * max(part.area for part in components)
     groups = side_by_side([part for part in components if part.area >= specks])
     if not groups or found.reason is not None:
         return found
-    row = tuple(strokes(group) for group in groups)
+    row = tuple(found if set(group) == set(main) else strokes(group) for group in groups)
     return replace(found, row=row, together=strokes([part for group in groups for part in group]))
 
 
@@ -175,7 +177,8 @@ def _small_mask(ink_HW: NDArrayF32, factor: int) -> NDArrayBool:
 
 def _spread(kept_HW: NDArrayBool, factor: int, shape: tuple[int, ...]) -> NDArrayBool:
     """The kept cells of the small mask and their neighbours, at the size of the ink."""
-    padded = np.pad(kept_HW, 1)
+    padded = np.zeros((kept_HW.shape[0] + 2, kept_HW.shape[1] + 2), bool)
+    padded[1:-1, 1:-1] = kept_HW
     wide = padded[:-2] | padded[1:-1] | padded[2:]
     wide = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
     return wide.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]

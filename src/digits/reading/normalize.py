@@ -121,7 +121,9 @@ def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
     side = round(_side(found) * found.grain)
     if found.together is None:
         return Frames(frame_HW, side)
-    row = tuple(_frame(part, size) for part in found.row)
+    row = tuple(
+        frame_HW if part.ink_HW is found.ink_HW else _frame(part, size) for part in found.row
+    )
     return Frames(frame_HW, side, row, _frame(found.together, size))
 
 
