@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from digits import inputs
 from digits.commands import main
 from digits.package import assemble
 from digits.reading.normalize import read_frame
@@ -131,6 +132,7 @@ def test_an_image_may_come_by_the_standard_input(project: Path) -> None:
     [
         ("https://example.org/7.png", "an address; download the image first, nothing is fetched"),
         ("HTTP://example.org", "an address; download the image first, nothing is fetched"),
+        ("s3://bucket/7.png", "an address; download the image first, nothing is fetched"),
         ("*.tiff", "no file matches"),
         (".", None),
     ],
@@ -232,3 +234,16 @@ def test_every_command_says_what_it_does() -> None:
         assert result.exit_code == 0
         assert "Usage:" in result.stdout
     assert "No such command" in digits("predcit").stderr
+
+
+def test_a_pattern_takes_folders_too_and_each_image_once(tmp_path: Path) -> None:
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("one.png", "in/two.png", "in/deep/three.png", "in/notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in", target_is_directory=True)
+    files, complaints = inputs.expand([str(tmp_path / "*")])
+    assert [file.name for file in files] == ["three.png", "two.png", "one.png"]
+    again, _ = inputs.expand([str(tmp_path / "**/*.png")])
+    assert sorted(file.name for file in again) == ["one.png", "three.png", "two.png"]
+    assert not complaints
+    assert inputs.expand(["-", "-"])[1] == ["-: named twice; the standard input is read once"]

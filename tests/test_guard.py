@@ -1,7 +1,9 @@
 """What a worker does not hold, what would keep others waiting, and what takes too long."""
 
 import asyncio
+import errno
 import json
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +17,7 @@ from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
 from digits.serving.access import HEADERS
 from digits.serving.app import build_app, open_model
+from digits.serving.guard import drop_who_does_not_read
 from digits.serving.models import Model
 from serving_fixtures import drawing, write_bundle
 
@@ -176,3 +179,18 @@ def test_the_time_in_which_a_body_arrives_is_not_the_services(
             return await client.post("/classify", content=slow_body(), headers=headers)
 
     assert asyncio.run(ask()).status_code == 200
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux ends them")
+def test_who_takes_nothing_of_an_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "UNREAD_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        drop_who_does_not_read()
+        with socket.create_connection(listening.getsockname()) as silent:
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.settimeout(30)
+                with pytest.raises(OSError, match="timed out") as ended:
+                    accepted.sendall(bytes(2**24))
+                assert ended.value.errno == errno.ETIMEDOUT  # the kernel's, not Python's
+            assert silent.fileno() >= 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageOps
 
 from digits.reading.normalize import UnreadableImage, normalize, normalize_row
 from digits.reading.planes import quantile
@@ -44,6 +44,15 @@ def test_different_digits_give_different_frames() -> None:
     for i in range(10):
         for j in range(i):
             assert likeness(frames[i], frames[j]) < 0.9
+
+
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.06, 0.08, 0.12, 0.2])
+@pytest.mark.parametrize("shade", [0, 60, 255])
+def test_a_frame_around_the_image_is_no_paper(share: float, shade: int) -> None:
+    for label in range(10):
+        sheet = ImageOps.invert(digit(label))
+        framed = ImageOps.expand(sheet, round(share * sheet.width), fill=shade)
+        assert likeness(normalize(sheet), normalize(framed)) > 0.97
 
 
 def test_an_mnist_like_frame_barely_changes() -> None:

@@ -83,6 +83,8 @@ MODES = {
     "I": lambda: digit().convert("I"),
     "I beyond 16 bits": lambda: Image.fromarray(np.asarray(digit()).astype(np.int32) * 8_000_000),
     "I;16": sixteen_bits,
+    "I;16 of 8 bits": lambda: Image.fromarray(np.asarray(digit()).astype(np.uint16)),
+    "I;16 of 12 bits": lambda: Image.fromarray(np.asarray(digit()).astype(np.uint16) * 16),
     "I;16B": lambda: open_image(encoded(sixteen_bits(), "TIFF")),
     "F of 0..1": lambda: Image.fromarray(np.asarray(digit()).astype(np.float32) / 255),
     "F below zero": lambda: Image.fromarray(np.asarray(digit()).astype(np.float32) - 128),
@@ -211,3 +213,25 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(
     except UnreadableImage:
         return
     assert frame.shape == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"), [(b"", False), (b"scans", True), (b"\xff\xfe\x00\x02" * 20_000, True)]
+)
+def test_a_jpeg_that_is_made_to_take_long_is_refused(more: bytes, refused: bool) -> None:
+    buffer = io.BytesIO()
+    digit().convert("RGB").save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")  # the last of its scans, over all pixels
+    more = 100 * data[last:-2] if more == b"scans" else more
+    longer = data[:-2] + more + data[-2:]
+    if refused:
+        with pytest.raises(UnreadableImage, match="in more than 100 scans, or in more than 10,000"):
+            open_image(longer)
+    else:
+        assert open_image(longer).size == digit().size
+
+
+def test_what_a_jpeg_carries_behind_its_end_is_not_counted() -> None:
+    data = encoded(digit().convert("RGB"), "JPEG") + 200 * b"\xff\xda"  # a phone's short film, say
+    assert likeness(normalize(digit()), read_frame(data)) > 0.98

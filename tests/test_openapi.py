@@ -10,6 +10,7 @@ import pytest
 
 from digits.reading.predictor import IDENTITY, Predictor
 from digits.serving import limits
+from digits.serving.access import TOKENS
 from digits.serving.app import build_app, open_model
 from digits.serving.models import Model
 from serving_fixtures import Service, drawing, write_bundle
@@ -124,3 +125,23 @@ def test_no_route_takes_a_pickle(service: Service, kind: str) -> None:
     for path in posts:
         response = service.client.post(path, content=harmful, headers={"Content-Type": kind})
         assert response.status_code == 415, path
+
+
+def test_where_tokens_are_asked_for_the_document_keeps_the_models_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKENS, "known")
+    write_bundle(tmp_path, seed=0)
+    secret = {"tag": "digits:abc", "run_id": "feedface", "metrics": {"accuracy": 0.9875}}
+    lineage = {**dict.fromkeys(IDENTITY), "name": "tiny", **secret}
+    app = build_app()
+    open_model(app, Model(Predictor.open(tmp_path), lineage))
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://digits") as client:
+            return await client.get("/docs.json")
+
+    text = asyncio.run(ask()).text
+    assert '"run_id"' in text
+    assert not any(word in text for word in ("abc", "feedface", "0.9875"))

@@ -122,3 +122,12 @@ def test_a_phone_scrolls_down_only_with_all_of_it_open(browser: Browser, service
         page.evaluate("(row) => { document.getElementById('digit').textContent = row; }", row)
 
     phone(browser, service, act)
+
+
+def test_the_focus_goes_on_from_a_button_that_there_is_no_more_use_of(page: Page) -> None:
+    draw(page, SEVEN[:1])
+    for button in ("#undo", "#redo", "#clear"):
+        page.locator(button).focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(button)).to_be_disabled()
+        expect(page.locator("#paper")).to_be_focused()

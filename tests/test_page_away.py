@@ -24,8 +24,10 @@ def test_a_service_that_accepts_and_never_answers_is_away(quiet: Page) -> None:
     draw(quiet, SEVEN)
     kept = ink(quiet)
     expect(quiet.locator("#notice")).to_be_hidden()
+    place = quiet.locator("#paper").bounding_box()
     quiet.clock.run_for(16_000)
     expect(quiet.locator("#notice")).to_have_text(AWAY)
+    assert quiet.locator("#paper").bounding_box() == place  # it does not move under the pen
     assert held
     quiet.unroute_all(behavior="ignoreErrors")
     quiet.clock.run_for(3_000)

@@ -239,5 +239,7 @@ def test_the_page_asks_for_the_token_that_the_service_wants(
         expect(page.locator("#bars tr")).to_have_count(10)
         expect(page.locator("#login")).to_be_hidden()
         expect(page.locator("#notice")).to_be_hidden()
+        # What was drawn before the token was known is read without another stroke.
+        expect(page.locator("#verdict")).to_contain_text("% sure")
         draw(page, SEVEN)
         expect(page.locator("#verdict")).to_contain_text("% sure")

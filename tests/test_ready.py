@@ -97,3 +97,21 @@ def test_a_worker_that_is_started_later_answers_as_the_others_do(
         models = [httpx.get(f"{running.client.base_url}/model").json() for _ in range(20)]
         assert all(model == before for model in models)
         assert json.loads((project / "served/lineage.json").read_text())["version"] == 4
+
+
+def test_two_services_of_one_person_count_each_their_own(packaged: Packaged) -> None:
+    cwd, home = packaged.project, packaged.home
+    picture = {"image": serving_fixtures.drawing()}
+
+    def counted(running: serving_fixtures.Service) -> float:
+        lines = running.client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if "predictions_total{" in line)
+
+    with serve(Path(sys.executable), cwd=cwd, home=home) as first:
+        for _ in range(3):
+            assert first.client.post("/predict", files=picture).is_success
+        with serve(Path(sys.executable), cwd=cwd, home=home) as second:
+            assert second.client.post("/predict", files=picture).is_success
+            assert (counted(first), counted(second)) == (3, 1)
+        assert first.client.post("/predict", files=picture).is_success
+        assert counted(first) == 4

@@ -84,6 +84,11 @@ def test_a_folder_without_labels_is_said_in_one_sentence(
         wild.main([str(tmp_path), "--url", "http://127.0.0.1:9"])
 
 
+def test_a_folder_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="nowhere is no folder; give one with labelled images"):
+        wild.main([str(tmp_path / "nowhere"), "--url", "http://127.0.0.1:9"])
+
+
 def test_without_a_folder_and_without_the_usual_one_a_folder_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

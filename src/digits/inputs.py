@@ -1,6 +1,7 @@
 """What a person names on the command line, as images: files, folders, patterns, standard input."""
 
 import glob
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -35,12 +36,14 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[str]]:
         path, shown = Path(name), click.format_filename(name)
         if not name:
             complaints.append("'': no file has an empty name")
-        elif name.partition("://")[0].lower() in ("http", "https", "ftp"):
+        elif re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE) and not path.exists():
             complaints.append(f"{shown}: an address; download the image first, nothing is fetched")
+        elif name == "-" and STDIN in files:
+            complaints.append("-: named twice; the standard input is read once")
         elif name == "-":
             files.append(STDIN)
         elif path.is_dir():
-            images = sorted(file for file in path.rglob("*") if _is_image(file))
+            images = _below(path)
             if not images:
                 complaints.append(f"{shown}: no image is in this folder or below it")
             files += images
@@ -49,7 +52,11 @@ def expand(names: Iterable[str]) -> tuple[list[Path], list[str]]:
             matches = sorted(map(Path, glob.glob(name, recursive=True)))  # noqa: PTH207
             if not matches:
                 complaints.append(f"{shown}: no file matches")
-            files += matches
+            known: dict[Path, Path] = {}  # `**` follows links, and may come by a file again
+            for match in matches:
+                for file in _below(match) if match.is_dir() else [match]:
+                    known.setdefault(file.resolve(), file)
+            files += known.values()
         else:
             files.append(path)
     return files, complaints
@@ -76,6 +83,10 @@ def progress(files: Sequence[Path]) -> Iterator[Path]:
         disable=len(files) < MANY or not sys.stderr.isatty(),
     ) as bar:
         yield from bar.track(files)
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if _is_image(file))
 
 
 def _is_image(file: Path) -> bool:

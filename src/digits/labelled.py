@@ -15,6 +15,8 @@ def tables(folder: Path) -> list[Path]:
 
 def read_sets(folder: Path) -> dict[str, list[tuple[Path, int]]]:
     """Each set's images and labels, by its folder's name; ValueError when there are none."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; give one with labelled images")
     sets: dict[str, list[tuple[Path, int]]] = {}
     for table in tables(folder):
         try:

@@ -84,7 +84,7 @@ def _strokes(plane_HW: NDArrayF32) -> Ink:
         # Light falls on ink and paper alike: where it is half, so is the step between them.
         middle = median(paper_HW)
         above_HW *= middle / np.maximum(paper_HW, max(1.0, 0.3 * middle))
-    found = _separate(above_HW)
+    found = _separate(above_HW, even=even)
     if found.edge_share < EDGE_SHARE or (even and min(plane_HW.shape) < SHEET_SIDE):
         return replace(found, even=even)
     # Nothing, or ink along the edge: the shadow of a hand has edges that no smooth surface has.
@@ -95,10 +95,10 @@ def _strokes(plane_HW: NDArrayF32) -> Ink:
     return levelled if levelled.edge_share < found.edge_share else found
 
 
-def _separate(above_HW: NDArrayF32) -> Ink:
-    """Polarity, threshold and strokes of a plane whose paper is at 0."""
+def _separate(above_HW: NDArrayF32, *, even: bool = False) -> Ink:
+    """Polarity, threshold and strokes of a plane whose paper is at 0, or its `even` border."""
     plane_height = above_HW.shape[0]
-    ink_HW, noise, peak = _upwards(above_HW)
+    ink_HW, noise, peak = _upwards(above_HW, even=even)
     for side in COARSER_SIDES:
         shrink = side / max(above_HW.shape)
         if peak >= max(MIN_CONTRAST, ROUGH_SIGMAS * noise) or noise == 0:
@@ -108,7 +108,7 @@ def _separate(above_HW: NDArrayF32) -> Ink:
             height, width = (max(1, round(n * shrink)) for n in above_HW.shape)
             coarse = Image.fromarray(above_HW).resize((width, height), Image.Resampling.BILINEAR)
             above_HW = np.asarray(coarse)
-            ink_HW, noise, peak = _upwards(above_HW)
+            ink_HW, noise, peak = _upwards(above_HW, even=even)
     grain = plane_height / ink_HW.shape[0]
     blank = Ink("blank", ink_HW, (0, 0, 0, 0), (0, 0), peak, 1.0, grain)
     if peak < max(MIN_CONTRAST, NOISE_SIGMAS * noise):
@@ -148,13 +148,18 @@ def _separate(above_HW: NDArrayF32) -> Ink:
     return replace(found, row=row, together=strokes([part for group in groups for part in group]))
 
 
-def _upwards(above_HW: NDArrayF32) -> tuple[NDArrayF32, float, float]:
+def _upwards(above_HW: NDArrayF32, *, even: bool) -> tuple[NDArrayF32, float, float]:
     """Ink positive and all else 0, the standard deviation of the paper's noise, the ink's peak."""
     step = max(1, min(above_HW.shape) // 96)
     sample = above_HW[::step, ::step]
     # A low quantile, since ink or a sheet on a table may cover half of the image; 0.385 is where it
     # lies for a normal distribution of standard deviation 1.
     noise = quantile(np.abs(sample), 0.3) / 0.385
+    if even and NOISE_SIGMAS * noise > 255:
+        # No noise is so strong: the even border is a frame around the paper. The frame's own noise
+        # is less, or that of the paper, which is what most pixels are.
+        within = quantile(np.abs(sample - median(sample)), 0.3) / 0.385
+        noise = min(within, quantile(np.abs(sample), 0.1) / 0.126)
     floor = max(MIN_CONTRAST, NOISE_SIGMAS * noise) / 2
     # Squared, so that a small dark digit outweighs a wide faint gleam.
     light = float(np.square(np.maximum(sample - floor, 0)).sum())

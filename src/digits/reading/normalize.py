@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .ink import Box, Ink, find_ink
+from .jpeg import MOST_PARTS, MOST_SCANS, Laborious, expect_few_scans
 from .planes import WORK_SIDE, NDArrayF32, plane
 from .png import MOST_PIECES, Shredded, pixels_alone
 
@@ -62,12 +63,18 @@ def open_header(data: bytes) -> Image.Image:
     if not data:
         raise UnreadableImage("the image is empty (0 bytes); send a file with an image in it")
     try:
+        expect_few_scans(data)
         image = Image.open(io.BytesIO(pixels_alone(data)), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(_too_large("far too many")) from None
     except Shredded:
         raise UnreadableImage(
             f"the PNG image comes in more than {MOST_PIECES} pieces; save it with another program"
+        ) from None
+    except Laborious:
+        raise UnreadableImage(
+            f"the JPEG image comes in more than {MOST_SCANS} scans, or in more than "
+            f"{MOST_PARTS:,} parts; save it with another program"
         ) from None
     except Exception:  # on hostile bytes Pillow's parsers raise a dozen kinds
         raise UnreadableImage(

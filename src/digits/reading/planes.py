@@ -73,7 +73,10 @@ def _deep(image: Image.Image, side: int) -> NDArrayF32:
     factor = _factor(image, side)
     ends = [(float(strip.min()), float(strip.max())) for strip in _strips(image, factor)]
     lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
-    tops = [65535.0] if image.mode.startswith("I;16") else [1.0, 255.0, 65535.0]
+    # Cameras and scanners of 8, 10 and 12 bits write those of 16, too.
+    tops = [255.0, 1023.0, 4095.0, 65535.0]
+    if not image.mode.startswith("I;16"):
+        tops = [1.0, *tops]
     fitting = [top for top in tops if lowest >= 0 and highest <= top]
     if fitting:
         lowest, highest = 0.0, fitting[0]

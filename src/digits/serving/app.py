@@ -7,6 +7,7 @@ are counted, and none of BentoML's serialisations (pickle is one of them) is rea
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,7 +26,8 @@ from starlette.staticfiles import StaticFiles
 from ..reading import reader
 from ..reading.normalize import Frames, UnreadableImage, decoded, normalize_row, open_header
 from . import limits
-from .access import Access
+from .access import Access, read_tokens
+from .examples import without_values
 from .guard import Guard
 from .metrics import PATH as METRICS_PATH
 from .metrics import Metrics, Timed, exposition, metrics
@@ -131,7 +133,7 @@ async def classify(request: Request) -> Response:
     digits = [classes[index] for index in probabilities_BK.argmax(axis=1).tolist()]
     if model is state.model:
         state.metrics.classified(digits)
-    if OCTETS in request.headers.get("accept", ""):
+    if _takes_bytes(request.headers.get("accept", "")):
         return Response(probabilities_BK.astype("<f4").tobytes(), media_type=OCTETS)
     content = {
         "digits": digits,
@@ -139,6 +141,15 @@ async def classify(request: Request) -> Response:
         "model": model.identity,
     }
     return _json(content)
+
+
+def _takes_bytes(accept: str) -> bool:
+    """Whether an Accept header names bytes, and not only to exclude them."""
+    for part in accept.lower().split(","):
+        kind, *more = (word.strip() for word in part.split(";"))
+        if kind == OCTETS and not any(re.fullmatch(r"q=0(\.0*)?", word) for word in more):
+            return True
+    return False
 
 
 async def page(request: Request) -> Response:
@@ -166,10 +177,11 @@ async def docs(request: Request) -> Response:
 async def docs_json(request: Request) -> Response:
     """The OpenAPI document that the page shows. BentoML's own knows no mounted route."""
     state = request.app.state
+    lineage = state.model.lineage
+    if read_tokens():  # this is open, where the model comes from is not
+        lineage = without_values(lineage)
     return _json(
-        describe(
-            state.model.lineage, classes=state.model.predictor.classes, models=list(state.models)
-        )
+        describe(lineage, classes=state.model.predictor.classes, models=list(state.models))
     )
 
 

@@ -65,3 +65,16 @@ def answers(
         "Lineage": {**lineage, "classes": list(classes), "models": list(models)},
         "Samples": {"samples": [{"label": classes[best], "digit": classes[best], "png": PNG}]},
     }
+
+
+def without_values(content: dict[str, Any]) -> dict[str, Any]:
+    """The same keys, and of each value only what kind it is."""
+    return {key: _without(value) for key, value in content.items()}
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return without_values(value)
+    if isinstance(value, list):
+        return [*map(_without, value)]
+    return value if value is None or isinstance(value, bool) else type(value)()

@@ -1,7 +1,10 @@
 """Refuse requests beyond what a worker should hold, and give up those that take too long."""
 
 import asyncio
+import os
+import socket
 
+import psutil
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,6 +60,21 @@ async def _in_time(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
         if not limit.expired():
             raise
         await JSONResponse({"error": too_long()}, status_code=504)(scope, receive, send)
+
+
+def drop_who_does_not_read() -> None:
+    """Let the kernel end connections whose client takes nothing of its answer.
+
+    They would keep their places among the requests, and a worker that is to stop from doing so.
+    Set on the socket that this worker accepts from: what it accepts inherits it. Linux only.
+    """
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    for known in psutil.Process().net_connections("tcp"):
+        if known.status == psutil.CONN_LISTEN:
+            with socket.socket(fileno=os.dup(known.fd)) as listening:
+                milliseconds = 1000 * limits.UNREAD_S
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def too_many() -> str:

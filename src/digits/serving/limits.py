@@ -22,6 +22,8 @@ BYTES_IN_PLACE = 100_000
 # nothing, or a byte now and then, keeps no place.
 RECEIVE_S = 20.0
 RECEIVE_BYTES_PER_S = 40_000
+# Who takes nothing of an answer for so long is disconnected: the kernel does, see `guard`.
+UNREAD_S = 20
 ANSWER_S = 60.0  # from the last of the body to the begin of the answer
 
 # Each worker holds the network once (about 150 MB with Python and BentoML); more than four of

@@ -37,6 +37,7 @@ def pin() -> None:
 
     A worker that is started later, in place of one that died, would answer with what is packaged by
     then. So the first process copies the folder and leaves word for its children, until it ends.
+    Beside the copy the workers' counts meet.
     """
     source = packaged_folder()
     if _pinned() is None and source.is_dir():
@@ -44,7 +45,11 @@ def pin() -> None:
         copy = Path(tempfile.mkdtemp(prefix="digits-"))
         atexit.register(shutil.rmtree, copy, ignore_errors=True)
         shutil.copytree(source, copy / source.name)
+        (copy / "metrics").mkdir()
         os.environ[PINNED] = f"{os.getpid()} {copy / source.name}"
+    if (folder := _pinned()) is not None:
+        # BentoML has one folder for all services of a person, and empties it as each starts.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.parent / "metrics")
 
 
 def _pinned() -> Path | None:

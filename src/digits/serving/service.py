@@ -14,6 +14,7 @@ from ..reading.predictor import Predictor
 from . import limits
 from .access import read_tokens
 from .app import build_app, open_model
+from .guard import drop_who_does_not_read
 from .models import Model
 from .served import is_released, pin, read_lineage, read_others, read_samples, stored_tag
 
@@ -80,6 +81,7 @@ class Digits:
         selected = Model(Predictor.open(Path(self.model.path)), lineage)
         open_model(app, selected, others=read_others(), samples=read_samples())
         self._selected = selected
+        drop_who_does_not_read()
         # What was imported stays until the end. Python's collector would look through all of it
         # again and again, for 80 to 160 ms at a time in which nobody is answered; and of the rest,
         # hardly anything that has become old is garbage.

@@ -28,14 +28,19 @@ function repaint() {
   const colours = { paper: style.getPropertyValue("--paper"), ink: style.getPropertyValue("--ink") };
   drawing.paint(paper, colours);
   hand.paintCursor();
-  $("undo").disabled = !drawing.done.length;
-  $("redo").disabled = !drawing.undone.length;
-  $("clear").disabled = drawing.empty;
+  enable("undo", drawing.done.length);
+  enable("redo", drawing.undone.length);
+  enable("clear", !drawing.empty);
   sayIfUnshown();
 }
 
 function sayIfUnshown() {
   notice("drawing", drawing.shown[0]?.unshown && !unread ? UNSHOWN : "");
+}
+
+function enable(id, possible) {
+  if (!possible && document.activeElement === $(id)) paper.focus(); // who uses the keyboard goes on there
+  $(id).disabled = !possible;
 }
 
 function changed() {
@@ -180,6 +185,7 @@ async function startOnceThere() {
   try {
     await describeModel();
     notice("service", "");
+    if (!drawing.empty) asker.ask(); // drawn while the service was away, or wanted a token
   } catch (error) {
     if (error instanceof TokenWanted) return askForToken(error);
     const told = unavailable(error);
