@@ -266,6 +266,17 @@ def test_an_image_without_pixels_is_refused() -> None:
         normalize(Image.new("L", (0, 5)))
 
 
+@pytest.mark.parametrize("width", [10, 12, 20, 40])
+def test_a_dot_is_a_blot_and_a_thick_bar_is_none(width: int) -> None:
+    dot, bar = (Image.new("L", (280, 280), 255) for _ in range(2))
+    ImageDraw.Draw(dot).ellipse((100, 100, 100 + width, 100 + width), fill=0)
+    ImageDraw.Draw(bar).rectangle((100, 100, 100 + width, 100 + 2 * width), fill=0)
+    assert normalize_row(dot).blot
+    assert not normalize_row(bar).blot
+    assert not any(normalize_row(digit(label)).blot for label in range(10))
+    assert not normalize_row(Image.new("L", (28, 28), 255)).blot
+
+
 # --- the module -----------------------------------------------------------------------------------
 
 

@@ -131,6 +131,12 @@ def test_what_is_refused_and_has_few_pixels_is_too_small(
     assert found["reason"] == reason
 
 
+@pytest.mark.parametrize(("grey_level", "reason"), [(104, "unlike_a_digit"), (7, "unsure")])
+def test_a_blot_is_unlike_a_digit_whatever_the_network_says(grey_level: int, reason: str) -> None:
+    (found,) = reader.answer(Knowing(), [Frames(grey(grey_level), 40, blot=True)])
+    assert (found["accepted"], found["reason"]) == (False, reason)
+
+
 @pytest.mark.parametrize("side", [9, 40])
 def test_the_size_of_the_ink_is_told(side: int) -> None:
     sheet = Image.new("L", (200, 200), 255)

@@ -42,6 +42,9 @@ OVERSAMPLE = 4  # strokes are measured and changed on a frame this many times as
 # Pixels of a 28-pixel frame, the 10th and 80th percentile of MNIST's training images as measured
 # by _stroke_width: thinner and thicker pens are brought there.
 STROKE_WIDTHS = (1.8, 3.1)
+# Of the longest side, from which strokes are so wide that there are none: a disc has 0.5, the
+# widest of MNIST's 10,000 test images 0.37.
+BLOT_WIDTH = 0.45
 
 
 class UnreadableImage(ValueError):
@@ -118,6 +121,7 @@ class Frames:
     side: int  # px of its ink's longest side, on an image reduced to at most twice WORK_SIDE
     row: tuple[NDArrayU8, ...] = ()  # each of what may be digits side by side, from the left
     together: NDArrayU8 | None = None  # and all of those as if they were one digit
+    blot: bool = False  # the ink is as wide as it is long and filled: a dot, and no stroke
 
 
 def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
@@ -126,12 +130,19 @@ def normalize_row(image: Image.Image, *, size: int = 28) -> Frames:
     found = _find(image)
     frame_HW = _frame(found, size)
     side = round(_side(found) * found.grain)
+    blot = _is_blot(found)
     if found.together is None:
-        return Frames(frame_HW, side)
+        return Frames(frame_HW, side, blot=blot)
     row = tuple(
         frame_HW if part.ink_HW is found.ink_HW else _frame(part, size) for part in found.row
     )
-    return Frames(frame_HW, side, row, _frame(found.together, size))
+    return Frames(frame_HW, side, row, _frame(found.together, size), blot)
+
+
+def _is_blot(found: Ink) -> bool:
+    left, top, right, bottom = found.box
+    around_HW = _cut(found.ink_HW, (left - 1, top - 1, right + 1, bottom + 1))
+    return found.reason is None and bool(_stroke_width(around_HW) >= BLOT_WIDTH * _side(found))
 
 
 def _find(image: Image.Image) -> Ink:

@@ -20,8 +20,8 @@ def answer(predictor: Predictor, images: Sequence[Frames]) -> list[dict[str, Any
 
     An image is a row (reason `several`) when its parts side by side each look like a digit, more
     than half of them surely (`accepted`), and all of them together do not: the two halves of a
-    broken 0 do. What is refused and has few pixels is `too_small` to tell. `digit` is the best
-    guess at the main one also then.
+    broken 0 do. What is refused and has few pixels is `too_small` to tell; a blot, as where a pen
+    touches down, is `unlike_a_digit`. `digit` is the best guess at the main one also then.
     """
     answers = predictor.answers(np.stack([image.frame for image in images]))
     for image, found in zip(images, answers, strict=True):
@@ -30,6 +30,8 @@ def answer(predictor: Predictor, images: Sequence[Frames]) -> list[dict[str, Any
             found |= {"accepted": False, "reason": "several"}
         elif 0 < image.side < SMALLEST and not found["accepted"]:
             found["reason"] = "too_small"
+        elif image.blot and found["accepted"]:
+            found |= {"accepted": False, "reason": "unlike_a_digit"}
     return answers
 
 
