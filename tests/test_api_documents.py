@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from digits.reading.jpeg import MOST_SCANS
 from digits.reading.normalize import MAX_PIXELS
 from digits.serving import limits
 from serving_fixtures import Service, drawing
@@ -63,7 +64,7 @@ LIMITS = {
         limits.MAX_FRAMES,
         limits.MAX_REQUEST_PIXELS // 10**6,
     ],
-    "422": [MAX_PIXELS // 10**6],
+    "422": [MAX_PIXELS // 10**6, MOST_SCANS],
     "503": [limits.MAX_CONCURRENT],
     "504": [int(limits.ANSWER_S)],
 }
