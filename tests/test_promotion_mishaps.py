@@ -23,6 +23,11 @@ pytestmark = [
 ]
 
 
+def killed(*_: Any, **__: Any) -> None:
+    """As a step at which the command is killed."""
+    raise KeyboardInterrupt
+
+
 def test_what_cannot_be_packaged_changes_nothing(
     store: MlflowClient, two_versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +130,53 @@ def test_a_command_that_is_killed_is_made_whole_by_the_next(
     expect_champion(store, second, 2)
 
 
+@pytest.mark.parametrize("step", ["keep", "forget"])
+@pytest.mark.parametrize(
+    "words", [("rollback",), ("promote", "v1")], ids=["rollback", "the same version"]
+)
+def test_a_rollback_that_is_asked_for_again_after_it_was_killed_is_one(
+    store: MlflowClient,
+    two_versions: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    words: tuple[str, ...],
+) -> None:
+    first, _ = two_versions
+    for version in ("v2", "v1", "v2"):
+        promotion.promote(version, why="x")
+    with monkeypatch.context() as patch:
+        patch.setattr(champion, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.rollback(why="once")
+    result = digits(*words, "--because", "again")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == "finished what was interrupted: rollback\n"
+    assert "version 1 is the champion, instead of version 2, and packaged" in result.stdout
+    expect_champion(store, first, 1)
+    assert [entry.why for entry in history.read()][-2:] == ["x", "once"]
+
+
+@pytest.mark.parametrize("step", ["keep", "forget"])
+def test_a_promotion_of_the_challenger_that_is_asked_for_again_after_it_was_killed_is_one(
+    store: MlflowClient,
+    two_versions: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(champion, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="once")
+    result = digits("promote", "challenger", "--because", "again")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == "finished what was interrupted: promote\n"
+    expect_champion(store, two_versions[1], 2)
+    assert [entry.version for entry in history.read()] == [1, 2]
+
+
 def test_what_was_interrupted_and_cannot_be_finished_is_undone_and_said(
     store: MlflowClient, two_versions: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
     pack()
     with monkeypatch.context() as patch:
         patch.setattr(champion, "crown_run", killed)

@@ -96,7 +96,7 @@ def history_command(as_json: bool) -> None:
 
     finished = _tried(promotion.finish)
     if finished:
-        click.echo(f"finished what was interrupted: {finished.entry.what}", err=True)
+        _say_resumed(finished)
     entries = _tried(history.read)[::-1]
     if not entries:
         click.echo("there has been no champion yet; `make repro` makes one", err=True)
@@ -115,11 +115,18 @@ def history_command(as_json: bool) -> None:
 
 
 def _said(change: Callable[[], Any]) -> None:
-    entry = _tried(change).entry
+    done = _tried(change)
+    entry = done.entry
+    if done.resumed:
+        _say_resumed(done)
     instead = f", instead of version {entry.instead_of}" if entry.instead_of else ""
     click.echo(f"version {entry.version} is the champion{instead}, and packaged")
     click.echo("  a service that runs answers with it once it is started again: `make serve`")
     click.echo("  `make repro` notes it in dvc.lock")
+
+
+def _say_resumed(change: Any) -> None:
+    click.echo(f"finished what was interrupted: {change.entry.what}", err=True)
 
 
 def _tried(act: Callable[[], Any]) -> Any:

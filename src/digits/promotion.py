@@ -6,8 +6,9 @@ anything else, so that one that was killed half way is made whole by the next.
 """
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from digits import champion
 from digits.alone import alone
@@ -26,21 +27,29 @@ class Change:
     run_id: str
     entry: history.Entry
     taken_back: list[str]  # digests
+    asked: str = ""  # the version as it was named
+    resumed: bool = False  # begun by a command that was interrupted, finished by this one
 
 
 def promote(version: str, *, why: str) -> Change:
     """Make a version the champion, and the one that is served.
 
-    `version` as `finding.find` takes it. ValueError for one that is not registered or cannot be
-    served, which changes nothing; TrackingError when the store cannot be used.
+    `version` as `finding.find` takes it. What was interrupted is finished first, and is all that is
+    done where it made the same version champion. ValueError for one that is not registered or
+    cannot be served, which changes nothing; TrackingError when the store cannot be used.
     """
     with alone():
-        return _promote(version, why=why, what="promote")
+        finished = _finish()
+        # An alias may have moved, or gone, with what is finished now.
+        if finished and version == finished.asked:
+            return finished
+        run = finding.find(version)
+        if finished and run.info.run_id == finished.run_id:
+            return finished
+        return _promote(run, asked=version, why=why, what="promote")
 
 
-def _promote(version: str, *, why: str, what: str) -> Change:
-    _finish()
-    run = finding.find(version)
+def _promote(run: Any, *, asked: str, why: str, what: str) -> Change:
     run_id, name = run.info.run_id, run.info.run_name
     number = registry.version_of(run_id)
     if number is None:
@@ -75,7 +84,10 @@ def _promote(version: str, *, why: str, what: str) -> Change:
         elif gone and (dethroned := finding.bundle(gone[1])):
             taken_back.add(champion.digest(dethroned))
     change = Change(
-        run_id=run_id, entry=entry, taken_back=sorted(taken_back - {champion.digest(bundle)})
+        run_id=run_id,
+        entry=entry,
+        taken_back=sorted(taken_back - {champion.digest(bundle)}),
+        asked=asked,
     )
     write_json(PENDING, asdict(change))
     _carry_out(change)
@@ -83,20 +95,27 @@ def _promote(version: str, *, why: str, what: str) -> Change:
 
 
 def rollback(*, why: str) -> Change:
-    """Make the champion before this one champion again."""
+    """Make the champion before this one champion again.
+
+    Where a rollback was interrupted, finishing it is all that is done: who asks again after it was
+    killed means the same one.
+    """
     with alone():
+        finished = _finish()
+        if finished and finished.entry.what == "rollback":
+            return finished
         return _rollback(why=why)
 
 
 def _rollback(*, why: str) -> Change:
-    _finish()
     # The champion is MLflow's, also where the folder is of another commit.
     target = history.before(history.read())
     if target is None:
         raise ValueError(
             "there is no champion to go back to; `digits history` lists all there were"
         )
-    return _promote(f"v{target}", why=why, what="rollback")
+    asked = f"v{target}"
+    return _promote(finding.find(asked), asked=asked, why=why, what="rollback")
 
 
 def finish() -> Change | None:
@@ -113,7 +132,7 @@ def _finish() -> Change | None:
     content = read_json(PENDING, stage="gate")
     change = Change(**{**content, "entry": history.Entry(**content["entry"])})
     _carry_out(change)
-    return change
+    return replace(change, resumed=True)
 
 
 def _carry_out(change: Change) -> None:
