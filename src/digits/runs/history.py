@@ -65,12 +65,14 @@ def read() -> list[Entry]:
 def before(entries: list[Entry]) -> int | None:
     """The version that was champion before the one that is; None where there was none.
 
-    What was rolled back is gone: rolling back twice goes back by two.
+    What was rolled back is gone: rolling back twice goes back by two. Of a version that ruled more
+    than once, a rollback went to the last time.
     """
     ruled: list[int] = []
     for entry in entries:
         if entry.what == "rollback" and entry.version in ruled:
-            del ruled[ruled.index(entry.version) + 1 :]
+            while ruled[-1] != entry.version:
+                ruled.pop()
         elif entry.what == "again" and ruled:
             ruled[-1] = entry.version
         elif not ruled or ruled[-1] != entry.version:
