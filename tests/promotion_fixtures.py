@@ -43,6 +43,12 @@ def digits(*words: str) -> Result:
     return CliRunner().invoke(main, words)
 
 
+def purge(store: MlflowClient, run_id: str) -> None:
+    """As `mlflow gc` does."""
+    store.delete_run(run_id)
+    store._tracking_client.store._hard_delete_run(run_id)
+
+
 def expect_champion(store: MlflowClient, run_id: str, version: int) -> None:
     """The folder, what is packaged, and the registry agree."""
     assert crowned() == run_id

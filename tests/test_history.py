@@ -36,3 +36,18 @@ def test_rollbacks_walk_back_through_what_ruled(
     changes: tuple[int | str, ...], before: int | None
 ) -> None:
     assert history.before(told(*changes)) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone", "before"),
+    [
+        ((1, 2, 3), {2}, 1),
+        ((1, 2, 3), {1, 2}, None),
+        ((1, 2, 3, "1"), {2}, None),
+        ((3, 1, 2, 1), {2}, 3),  # the champion itself is none to go back to
+    ],
+)
+def test_what_is_gone_is_passed_over(
+    changes: tuple[int | str, ...], gone: set[int], before: int | None
+) -> None:
+    assert history.before(told(*changes), gone=gone) == before

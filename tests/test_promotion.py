@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from digits import champion, promotion
 from digits.runs import finding, history
 from gate_fixtures import aliases, crowned, judge, learnt, select
-from promotion_fixtures import digits, expect_champion, pack
+from promotion_fixtures import digits, expect_champion, pack, purge
 from serving_fixtures import DETAILS
 
 pytestmark = [
@@ -194,12 +194,6 @@ def test_a_stand_in_that_a_person_promotes_does_not_keep_the_real_one_out(
     promotion.promote("v3", why="while there is no network")
     select(seed=1)
     assert judge()["promoted"]
-
-
-def purge(store: MlflowClient, run_id: str) -> None:
-    """As `mlflow gc` does."""
-    store.delete_run(run_id)
-    store._tracking_client.store._hard_delete_run(run_id)
 
 
 @pytest.mark.parametrize("gone", ["v1", "champion"])

@@ -12,8 +12,8 @@ from mlflow.tracking import MlflowClient
 
 from digits import champion, package, promotion
 from digits.runs import history, registry
-from gate_fixtures import aliases, judge
-from promotion_fixtures import digits, expect_champion, pack, refuse
+from gate_fixtures import aliases, judge, select
+from promotion_fixtures import digits, expect_champion, pack, purge, refuse
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -62,6 +62,27 @@ def test_a_champion_whose_run_was_deleted_for_good_gives_way(
     result = digits("compare", "v1", "v2")
     assert result.exit_code == 2
     assert "is no longer in MLflow; `digits runs` lists those that are" in result.stderr
+
+
+@pytest.mark.parametrize("gone", ["version", "run", "champion"])
+def test_a_rollback_passes_over_versions_that_are_gone(
+    store: MlflowClient, two_versions: tuple[str, str], gone: str
+) -> None:
+    first, second = two_versions
+    promotion.promote("v2", why="x")
+    if gone == "champion":
+        store.delete_model_version(registry.MODEL, "2")
+    else:
+        select(seed=3)
+        promotion.promote("v3", why="x")
+        if gone == "version":
+            store.delete_model_version(registry.MODEL, "2")
+        else:
+            purge(store, second)
+    promotion.rollback(why="no")
+    expect_champion(store, first, 1)
+    with pytest.raises(ValueError, match="there is no champion to go back to"):
+        promotion.rollback(why="once more")
 
 
 def test_a_bundle_that_cannot_be_read_is_refused_before_anything_changes(

@@ -109,13 +109,21 @@ def rollback(*, why: str) -> Change:
 
 def _rollback(*, why: str) -> Change:
     # The champion is MLflow's, also where the folder is of another commit.
-    target = history.before(history.read())
+    entries, gone = history.read(), set[int]()
+    while (target := history.before(entries, gone=gone)) and not _kept(target):
+        gone.add(target)
     if target is None:
         raise ValueError(
             "there is no champion to go back to; `digits history` lists all there were"
         )
     asked = f"v{target}"
     return _promote(finding.find(asked), asked=asked, why=why, what="rollback")
+
+
+def _kept(version: int) -> bool:
+    """Whether a version is registered still, and its run has its bundle."""
+    run_id = registry.run_of(version)
+    return run_id is not None and finding.bundle(run_id) is not None
 
 
 def finish() -> Change | None:

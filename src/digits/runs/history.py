@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -62,8 +63,10 @@ def read() -> list[Entry]:
         return _read(tracking.client())
 
 
-def before(entries: list[Entry]) -> int | None:
+def before(entries: list[Entry], *, gone: Collection[int] = ()) -> int | None:
     """The version that was champion before the one that is; None where there was none.
+
+    Those that are gone are passed over.
 
     What was rolled back is gone: rolling back twice goes back by two. Of a version that ruled more
     than once, a rollback went to the last time.
@@ -77,7 +80,8 @@ def before(entries: list[Entry]) -> int | None:
             ruled[-1] = entry.version
         elif not ruled or ruled[-1] != entry.version:
             ruled.append(entry.version)
-    return ruled[-2] if len(ruled) > 1 else None
+    passed = {*gone, *ruled[-1:]}
+    return next((version for version in reversed(ruled) if version not in passed), None)
 
 
 def taken_back(entries: list[Entry]) -> set[int]:
