@@ -13,6 +13,7 @@ from digits.runs import history, registry
 from drawn import drawn_set
 from gate_fixtures import GATE, aliases, crowned, judge, learnt, select
 from serving_fixtures import DETAILS
+from stores import new_store
 
 pytestmark = [
     # MLflow's SQL store uses what SQLAlchemy will drop.
@@ -126,6 +127,21 @@ def test_a_champion_chosen_again_has_no_verdict_of_one_that_was_kept_out(
     judge()
     verdict = json.loads(Path("champion/verdict.json").read_text())
     assert (verdict["selected"]["run_id"], verdict["promoted"]) == (champion, True)
+
+
+def test_the_version_is_the_one_of_this_registry_not_of_the_one_that_selected(
+    store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select(seed=1)
+    run_id = select(seed=2)
+    chosen = Path("reports/selected.json")
+    chosen.write_text(json.dumps(json.loads(chosen.read_text()) | {"version": 1}))
+    judge()
+    assert aliases(store) == {"champion": "2"}
+    shutil.rmtree("champion")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "empty.db"))
+    assert judge()["selected"]["version"] is None
+    assert (crowned(), registry.champion()) == (run_id, None)
 
 
 def test_other_calibration_is_another_model(store: MlflowClient) -> None:

@@ -38,10 +38,13 @@ def run(
     name = selection["model"]
     bundle = models / name / "bundle"
     lineage = read_json(bundle / "model.json", stage=f"train@{name}")["lineage"]
+    # The selection is in git, and may be of another registry than this one.
+    version = registry.version_of(selection["run_id"])
     ruling = champion.of_the_team()
     origin = {
-        **{key: selection[key] for key in ("version", "run_id", "git_commit")},
-        **{"name": name, "dataset": lineage["dataset"], "stand_in": lineage["fallback"]},
+        **{"name": name, "version": version},
+        **{key: selection[key] for key in ("run_id", "git_commit")},
+        **{"dataset": lineage["dataset"], "stand_in": lineage["fallback"]},
         "digest": champion.digest(bundle),
         "test_md5": md5(test),
         "taken_back": ruling["taken_back"] if ruling else [],
@@ -65,7 +68,6 @@ def run(
         champion.crown(bundle, origin=origin, details=details, samples=samples, verdict=kept)
     else:
         champion.record(content)
-    version = selection["version"]
     if version is not None:
         reason = None if is_champion else verdict.reason
         registry.judged(version, promoted=verdict.promoted, reason=reason)
