@@ -144,6 +144,32 @@ def test_the_version_is_the_one_of_this_registry_not_of_the_one_that_selected(
     assert (crowned(), registry.champion()) == (run_id, None)
 
 
+def test_a_model_that_mlflow_does_not_know_leaves_its_champion_alone(
+    store: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = select(seed=1)
+    judge()
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "elsewhere.db"))
+        select(weights=learnt())
+    verdict = judge()
+    assert (verdict["promoted"], verdict["reason"]) == (
+        False,
+        "MLflow, which has a champion, does not know this model's run; "
+        "`dvc repro -sf train@tiny` and then `make repro` train it here",
+    )
+    assert (crowned(), registry.champion()) == (first, (1, first))
+    assert [entry.version for entry in history.read()] == [1]
+
+    select(weights=learnt())
+    store.delete_model_version(registry.MODEL, "2")
+    assert judge()["reason"] == (
+        "MLflow, which has a champion, has no version of this model; "
+        "`dvc repro -sf select gate` makes one"
+    )
+    assert (crowned(), registry.champion()) == (first, (1, first))
+
+
 def test_other_calibration_is_another_model(store: MlflowClient) -> None:
     select(seed=1)
     judge()

@@ -21,6 +21,7 @@ from digits.runs import history, registry, tracking
 
 SAME = "the champion byte for byte, trained again"
 OVERRULED = "a person put another in its place"
+UNREGISTERED = "MLflow, which has a champion,"
 STAND_IN = "trained on a stand-in, and the champion was not"
 
 
@@ -103,6 +104,8 @@ def _judge(
     """What needs no comparison, and else the comparison."""
     if ruling is None:
         return Verdict(promoted=True, reason="there was no champion")
+    if origin["version"] is None and registry.champion():
+        return Verdict(promoted=False, reason=_unregistered(origin))
     if origin["digest"] in ruling["taken_back"]:
         return Verdict(promoted=False, reason=OVERRULED + _way_back(origin))
     if origin["stand_in"] and not ruling["stand_in"]:
@@ -130,6 +133,17 @@ def _judge(
         wild=gate.wild,
     )
     return judge(found, champion=of_champion, selected=of_selected, gate=gate)
+
+
+def _unregistered(origin: dict[str, Any]) -> str:
+    """Why one that has no version may not replace MLflow's champion, and what gives it one.
+
+    The alias and the history would stay behind, and a rollback would have nothing to undo.
+    """
+    if tracking.exists(origin["run_id"]):
+        return f"{UNREGISTERED} has no version of this model; `dvc repro -sf select gate` makes one"
+    again = f"`dvc repro -sf train@{origin['name']}` and then `make repro`"
+    return f"{UNREGISTERED} does not know this model's run; {again} train it here"
 
 
 def _way_back(origin: dict[str, Any]) -> str:
