@@ -196,22 +196,54 @@ def test_a_stand_in_that_a_person_promotes_does_not_keep_the_real_one_out(
     assert judge()["promoted"]
 
 
-@pytest.mark.parametrize("gone", ["v1", "champion"])
 def test_a_run_that_was_deleted_for_good_costs_a_new_checkout_nothing(
-    store: MlflowClient, two_versions: tuple[str, str], gone: str
+    store: MlflowClient, two_versions: tuple[str, str]
 ) -> None:
     first, second = two_versions
     promotion.promote("v2", why="it reads my sevens")
-    purge(store, first if gone == "v1" else second)
+    purge(store, first)
     shutil.rmtree("champion")
-    if gone == "champion":
-        with pytest.raises(ValueError, match="has no bundle in MLflow; train it again"):
-            judge()
-        promotion.promote("v1", why="the other one is gone")
-        expect_champion(store, first, 1)
-    else:
-        judge()
-        expect_champion(store, second, 2)
+    judge()
+    expect_champion(store, second, 2)
+
+
+@pytest.mark.parametrize("here", ["none", "an older one"])
+def test_a_champion_that_was_deleted_for_good_counts_as_none_in_another_checkout(
+    store: MlflowClient,
+    two_versions: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
+    here: str,
+) -> None:
+    first, second = two_versions
+    shutil.copytree("champion", "older")
+    promotion.promote("v2", why="it reads my sevens")
+    purge(store, second)
+    in_the_older_checkout()
+    if here == "none":
+        shutil.rmtree("champion")
+    third = select(weights=learnt())
+    capsys.readouterr()
+    verdict = judge()
+    assert capsys.readouterr().err == (
+        f"version 2 is MLflow's champion, but its run {second[:8]} has no bundle there any more, "
+        "and so it counts as none\n"
+    )
+    assert (verdict["promoted"], crowned(), aliases(store)["champion"]) == (True, third, "3")
+    assert (verdict["champion"] or {}).get("version") == (1 if here == "an older one" else None)
+    assert (history.read()[-1].version, history.read()[-1].instead_of) == (3, 2)
+    promotion.rollback(why="to the last one that is left")
+    expect_champion(store, first, 1)
+
+
+def test_a_champion_that_was_deleted_for_good_gives_way_to_another_in_a_new_checkout(
+    store: MlflowClient, two_versions: tuple[str, str]
+) -> None:
+    first, second = two_versions
+    promotion.promote("v2", why="it reads my sevens")
+    purge(store, second)
+    shutil.rmtree("champion")
+    promotion.promote("v1", why="the other one is gone")
+    expect_champion(store, first, 1)
 
 
 def test_two_commands_do_not_change_the_champion_at_once(

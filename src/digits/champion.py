@@ -8,6 +8,7 @@ model that wanted its place, and what became of it). DVC tracks the folder and n
 import hashlib
 import json
 import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,17 @@ def of_the_team() -> dict[str, Any] | None:
     """The champion that MLflow knows, brought here where this checkout has another one or none.
 
     A clone, or a checkout of last week, must not dethrone what others have promoted since. Without
-    one in MLflow, this checkout's. ValueError where it cannot be brought.
+    one in MLflow, this checkout's; one that is gone from there counts as none, and is warned of.
+    ValueError where this version cannot read it.
     """
     ruling, known = read(), registry.champion()
     if known is None or (ruling and ruling["run_id"] == known[1]):
         return ruling
     version, run_id = known
+    if finding.bundle(run_id) is None:
+        told = f"run {run_id[:8]} has no bundle there any more, and so it counts as none"
+        print(f"version {version} is MLflow's champion, but its {told}", file=sys.stderr)
+        return ruling
     # Whose run was deleted for good is not trained again to the same bytes by accident.
     runs = filter(None, map(registry.run_of, history.taken_back(history.read())))
     digests = sorted(digest(bundle) for bundle in map(finding.bundle, runs) if bundle)
