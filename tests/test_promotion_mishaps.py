@@ -210,6 +210,39 @@ def test_what_was_interrupted_and_cannot_be_finished_is_undone_and_said(
     expect_champion(store, two_versions[0], 1)
 
 
+@pytest.mark.parametrize("before", ["a champion", "none"])
+def test_an_undoing_that_is_killed_while_it_tidies_up_is_done_again(
+    store: MlflowClient,
+    two_versions: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+) -> None:
+    pack()
+    if before == "none":
+        shutil.rmtree("champion")
+    rmtree = shutil.rmtree
+
+    def killed_half_way(path: Any, **named: Any) -> None:
+        about = Path(path) / "champion.json"
+        if Path(path).suffix in (".tmp", ".old") or not about.exists():
+            return rmtree(path, **named)
+        about.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(package, "run", refuse)
+        patch.setattr(shutil, "rmtree", killed_half_way)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote("challenger", why="x")
+    monkeypatch.setattr(package, "run", refuse)
+    assert "it cannot be packaged" in digits("history").stderr
+    assert not list(Path().glob(".champion.[!l]*"))
+    assert not champion.PENDING.exists()
+    assert Path("champion").exists() is (before == "a champion")
+    if before == "a champion":
+        expect_champion(store, two_versions[0], 1)
+
+
 @pytest.mark.parametrize(
     ("owner", "name"),
     [(registry, "judged"), (history, "add"), (champion, "forget"), (Path, "unlink")],

@@ -140,13 +140,22 @@ def restore() -> None:
         with replacing_folder(FOLDER) as beside:
             shutil.copytree(KEPT, beside, dirs_exist_ok=True)
     elif KEPT.exists():
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        _remove(FOLDER)
     forget()
 
 
 def forget() -> None:
     """Remove the copy."""
-    shutil.rmtree(KEPT, ignore_errors=True)
+    _remove(KEPT)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder at once, so that after a kill no half of it is taken for the whole."""
+    aside = Path(f".{folder.name.removeprefix('.')}.gone")
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+    if folder.exists():
+        folder.rename(aside)
+        shutil.rmtree(aside)
 
 
 def record(verdict: dict[str, Any]) -> None:
