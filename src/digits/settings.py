@@ -4,6 +4,7 @@ This module imports nothing heavy: every stage and the command line start with i
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -149,12 +150,14 @@ def _gate(path: Path, raw: Any) -> Gate:
     _expect_keys(path, raw, {field.name for field in fields(Gate)}, prefix="gate.")
     for key, value in raw.items():
         lowest = 1 if key in ("latency", "size") else 0
+        highest = 1 if key == "significance" else math.inf  # a probability
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if key == "wild":
             if value is not None and not isinstance(value, str):
                 raise Mistaken(f"{path}: gate.wild must be a folder or null, got {value!r}")
-        elif not is_number or not value >= lowest:
-            raise Mistaken(f"{path}: gate.{key} must be a number >= {lowest}, got {value!r}")
+        elif not is_number or not lowest <= value <= highest:
+            wanted = "in 0..1" if highest == 1 else f">= {lowest}"
+            raise Mistaken(f"{path}: gate.{key} must be a number {wanted}, got {value!r}")
     return Gate(**raw)
 
 
