@@ -144,6 +144,17 @@ def test_a_student_is_refused_since_the_pipeline_has_no_teacher(inside: Project)
     assert sorted(Path("conf/model").iterdir()) == models
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["on", "yes", "Null", "true", "nan", "123", "1e3", "_", "größe", "a-b", "a\n", "../cnn", ""],
+)
+def test_a_name_that_would_not_be_read_back_is_refused_in_a_sentence(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^a model's name is of the letters a to z") as refused:
+        adoption._expect_name(name)
+    assert str(refused.value).endswith(f"; got {name!r}")
+    adoption._expect_name("on_paper2")
+
+
 def test_what_cannot_be_composed_leaves_no_file(
     inside: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +179,7 @@ def test_what_cannot_be_a_candidate_is_refused_and_nothing_is_written(inside: Pr
     for word, name, sentence in (
         (inside.run_id("folded"), None, "left out fold 1"),
         (run_id, "cnn", "conf/model/cnn.yaml is there already"),
-        (run_id, "../cnn", "a model's name is of letters"),
+        (run_id, "on", "a model's name is of the letters"),
         ("nobody", None, "there is no run 'nobody'"),
     ):
         with pytest.raises(ValueError, match=sentence):

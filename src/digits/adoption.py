@@ -46,8 +46,7 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
     trainer = wanted.get("trainer", {})
     _expect_candidate(run, wanted, params)
     name = name or f"{wanted['model']['name']}_{run.info.run_id[:6]}"
-    if not re.fullmatch(r"\w+", name):
-        raise ValueError(f"a model's name is of letters, digits and _; got {name!r}")
+    _expect_name(name)
     path = MODELS / f"{name}.yaml"
     if path.exists():
         raise ValueError(f"{path} is there already; choose another name with --name")
@@ -76,6 +75,20 @@ def adopt(word: str, *, name: str | None = None) -> Adopted:
         tuple(sorted(key for key in differing if key != "model.name")),
         tuple(f"{key}={value}" for key, value in sorted(elsewhere.items())),
     )
+
+
+def _expect_name(name: str) -> None:
+    """Raise ValueError for a name that params.yaml or a command line would not give back."""
+    # YAML takes some words for no string, Hydra some more.
+    if (
+        not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)
+        or yaml.safe_load(name) != name
+        or name.lower() in ("inf", "nan")
+    ):
+        raise ValueError(
+            "a model's name is of the letters a to z, digits and _, begins with a letter and is "
+            f"no word of YAML, such as on or null; got {name!r}"
+        )
 
 
 def _changes(base: str, wanted: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
