@@ -19,7 +19,12 @@ SWEPT = [part for part in TINY if not part.startswith(("seed=", "training.epochs
 
 
 def child(
-    overrides: str, accuracy: float | None, *, status: str = "FINISHED", size: int | None = None
+    overrides: str,
+    accuracy: float | None,
+    *,
+    status: str = "FINISHED",
+    size: int | None = None,
+    seed: str | None = None,
 ) -> sweeps.Child:
     return sweeps.Child(
         run_id=overrides,
@@ -27,6 +32,7 @@ def child(
         overrides=tuple(overrides.split()),
         val_accuracy=accuracy,
         num_parameters=size,
+        seed=seed,
     )
 
 
@@ -51,6 +57,22 @@ def test_trainings_that_differ_in_seed_or_fold_alone_are_one_group() -> None:
     assert [each.name for each in rates] == ["optimizer.lr=0.1", "optimizer.lr=0.2"]
     one = Group(name="a", run_ids=("r",), accuracies=(0.5,), num_parameters=None)
     assert str(one) == "50.00% (n = 1)"
+
+
+def test_the_same_training_counts_once_whoever_trained_it() -> None:
+    """As where a study is gone on with from another folder; without `seed=` it has one, too."""
+    (asked,) = group([child("model=cnn seed=1", 0.9), child("seed=1 model=cnn", 0.9)])
+    assert str(asked) == "90.00% (n = 1)"
+    assert asked.run_ids == ("model=cnn seed=1",)
+    (known,) = group(
+        [
+            child("a=1 seed=1", 0.9, seed="1"),
+            child("a=1", 0.9, seed="1"),
+            child("a=1", 0.8, seed="2"),  # of another params.yaml
+            child("a=1 fold=2", 0.8, seed="1"),
+        ]
+    )
+    assert known.accuracies == (0.9, 0.8, 0.8)
 
 
 def test_the_summary_names_each_group_the_best_and_what_did_not_finish() -> None:

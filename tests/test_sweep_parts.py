@@ -77,10 +77,12 @@ def test_a_training_that_writes_elsewhere_is_never_done_and_fails_as_the_others(
     assert results.failed(sweep) == []
 
 
-def kept_training(store: Any, parent: str, accuracy: float, *, tag: str = "a") -> str:
+def kept_training(
+    store: Any, parent: str, accuracy: float, *, seed: int = 1, tag: str = "a"
+) -> str:
     """A training of a sweep of which MLflow has missed all but its beginning."""
     run_id: str = store.create_run(
-        "0", tags=sweeps.child_tags(parent, ["seed=1"], worker="")
+        "0", tags=sweeps.child_tags(parent, [f"seed={seed}"], worker="")
     ).info.run_id
     unsent.keep(run_id, "set_tag", key=tag, value="1")
     unsent.keep(run_id, "log_metrics", metrics={sweeps.SCORE: accuracy}, step=1, at_ms=1_000)
@@ -106,8 +108,8 @@ def test_a_sweep_sums_up_what_mlflow_had_missed_of_its_trainings(
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent = sweeps.start(name="sweep", again=None, worker="one")
-    for accuracy in (0.5, 0.75):
-        kept_training(store, parent, accuracy)
+    for seed, accuracy in enumerate((0.5, 0.75)):
+        kept_training(store, parent, accuracy, seed=seed)
     metrics = summed_up(store, parent, monkeypatch)
     assert metrics["best/val_accuracy_mean"] == 0.625
     assert unsent.runs() == []

@@ -29,6 +29,7 @@ class Child:
     overrides: tuple[str, ...]
     val_accuracy: float | None
     num_parameters: int | None = None
+    seed: str | None = None  # whether it was asked for or not
     given_up: bool = False
     worker: str = ""
     best: bool = False  # as marked when the sweep was summed up before
@@ -72,6 +73,7 @@ def children(run_id: str) -> list[Child]:
             overrides=tuple(run.data.tags.get(OVERRIDES, "").splitlines()),
             val_accuracy=run.data.metrics.get(SCORE) if run.info.status == "FINISHED" else None,
             num_parameters=_whole(run.data.metrics.get(SIZE)),
+            seed=run.data.params.get("seed"),
             given_up=tracking.GIVEN_UP in run.data.tags,
             worker=run.data.tags.get(WORKER, ""),
             best=BEST in run.data.tags,

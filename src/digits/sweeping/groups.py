@@ -41,28 +41,39 @@ class Group:
 def group(children: Sequence[Child]) -> list[Group]:
     """The groups of the trainings that finished, the best mean first, then the smallest.
 
-    A group is named by what not all trainings were asked for, where there is such a thing.
+    A group is named by what not all trainings were asked for, where there is such a thing, and the
+    same training counts once, however often it was trained.
     """
     asked = [
         {part for part in child.overrides if not part.startswith(REPEATS)} for child in children
     ]
     shared = set.intersection(*asked) if asked else set()
-    reached: dict[str, list[Child]] = {}
+    names: dict[frozenset[str], str] = {}  # by what is asked for, in whatever order
+    reached: dict[frozenset[str], dict[frozenset[str], Child]] = {}
     for child in children:
         if child.val_accuracy is not None:
             own = [part for part in child.overrides if not part.startswith(REPEATS)]
             varied = [part for part in own if part not in shared] or own
-            reached.setdefault(" ".join(varied) or "all", []).append(child)
+            names.setdefault(frozenset(varied), " ".join(varied) or "all")
+            # The same training of another worker of the study says nothing new.
+            reached.setdefault(frozenset(varied), {}).setdefault(_repeat(child), child)
     groups = [
         Group(
-            name=name,
-            run_ids=tuple(child.run_id for child in members),
-            accuracies=tuple(child.val_accuracy or 0.0 for child in members),
-            num_parameters=members[0].num_parameters,
+            name=names[asked_for],
+            run_ids=tuple(child.run_id for child in members.values()),
+            accuracies=tuple(child.val_accuracy or 0.0 for child in members.values()),
+            num_parameters=next(iter(members.values())).num_parameters,
         )
-        for name, members in reached.items()
+        for asked_for, members in reached.items()
     ]
     return sorted(groups, key=lambda group: (-group.mean, group.num_parameters or 0))
+
+
+def _repeat(child: Child) -> frozenset[str]:
+    """Which of its group's trainings it is; a seed that was not asked for is one all the same."""
+    asked = {part.partition("=")[0]: part for part in child.overrides if part.startswith(REPEATS)}
+    known = {} if child.seed is None else {"seed": f"seed={child.seed}"}
+    return frozenset((asked | known).values())
 
 
 def best(groups: Sequence[Group], *, small_too: bool = False) -> list[Group]:

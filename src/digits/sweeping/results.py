@@ -50,6 +50,7 @@ def trained(folder: Path) -> list[Child]:
                     overrides=_asked(path.parent),
                     val_accuracy=result["validation"]["accuracy"],
                     num_parameters=result["num_parameters"],
+                    seed=str(result["lineage"]["seed"]),
                 )
             )
     return children
