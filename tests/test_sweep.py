@@ -25,6 +25,7 @@ def child(
     status: str = "FINISHED",
     size: int | None = None,
     seed: str | None = None,
+    train_s: float | None = None,
 ) -> sweeps.Child:
     return sweeps.Child(
         run_id=overrides,
@@ -33,6 +34,7 @@ def child(
         val_accuracy=accuracy,
         num_parameters=size,
         seed=seed,
+        train_s=train_s,
     )
 
 
@@ -94,17 +96,27 @@ def test_the_summary_names_each_group_the_best_and_what_did_not_finish() -> None
     assert many.endswith("\n- and 3 more.")
 
 
-def test_where_size_counts_too_the_best_are_those_that_no_smaller_one_reaches() -> None:
+def test_the_best_are_those_that_no_other_beats_in_all_that_is_searched_for() -> None:
     groups = group(
         [
-            child("model=a", 0.99, size=100),
-            child("model=b", 0.98, size=100),
-            child("model=c", 0.97, size=10),
-            child("model=d", 0.96, size=20),
+            child("model=a", 0.99, size=100, train_s=9.0),
+            child("model=b", 0.98, size=100, train_s=5.0),
+            child("model=c", 0.97, size=10, train_s=9.0),
+            child("model=d", 0.96, size=20, train_s=8.0),
+            child("model=e", 0.95, size=200),
         ]
     )
+
+    def names(**objectives: str) -> str:
+        return "".join(each.name.removeprefix("model=") for each in best(groups, objectives))
+
+    assert names(val_accuracy="maximize") == "a"
+    assert names(val_accuracy="maximize", num_parameters="minimize") == "ac"
+    assert names(val_accuracy="maximize", train_s="minimize") == "ab"
+    assert names(val_accuracy="maximize", num_parameters="minimize", train_s="minimize") == "abcd"
+    assert names(train_s="minimize") == "b"
+    assert names(num_parameters="maximize") == "e"
     assert [each.name for each in best(groups)] == ["model=a"]
-    assert [each.name for each in best(groups, small_too=True)] == ["model=a", "model=c"]
 
 
 def test_a_long_name_leaves_room_for_the_picture() -> None:

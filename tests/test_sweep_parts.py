@@ -91,11 +91,11 @@ def kept_training(
 
 
 def summed_up(
-    store: Any, parent: str, monkeypatch: pytest.MonkeyPatch, *, worker: str = "one"
+    store: Any, parent: str, monkeypatch: pytest.MonkeyPatch, *, worker: str = "one", **sweeper: Any
 ) -> dict[str, float]:
     """The figures of a sweep at its end."""
     folder = worker if Path(worker).exists() else "sweep"
-    config = {"hydra": {"sweep": {"dir": folder}, "sweeper": {}}}
+    config = {"hydra": {"sweep": {"dir": folder}, "sweeper": sweeper}}
     monkeypatch.setattr(callback, "_open", [place.Place(digest="", run_id=parent, worker=worker)])
     monkeypatch.setattr(callback, "_complaints", [])
     callback.SweepRun().on_multirun_end(OmegaConf.create(config))
@@ -161,6 +161,26 @@ def test_a_training_that_is_done_has_not_failed(store: Any) -> None:
     again.began()
     assert again.done() is not None
     assert results.failed(sweep) == []
+
+
+def test_how_long_a_training_took_is_known_where_it_is_searched_for(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    parent = sweeps.start(name="sweep", again=None, worker="one")
+    runs = []
+    for seed, (accuracy, epoch_s) in enumerate(((0.75, 9.0), (0.5, 2.0), (0.25, 4.0))):
+        tags = sweeps.child_tags(parent, [f"optimizer.lr={seed}"], worker="one")
+        runs.append(store.create_run("0", tags=tags).info.run_id)
+        for step in (1, 2):
+            store.log_metric(runs[-1], sweeps.EPOCH_S, epoch_s, step=step)
+        store.log_metric(runs[-1], sweeps.SCORE, accuracy)
+        store.set_terminated(runs[-1])
+    assert [each.train_s for each in sweeps.children(parent)] == [None] * 3
+    assert [each.train_s for each in sweeps.children(parent, timed=True)] == [18.0, 4.0, 8.0]
+    objectives = {"val_accuracy": "maximize", "train_s": "minimize"}
+    summed_up(store, parent, monkeypatch, objectives=objectives)
+    assert store.get_run(parent).data.tags["best_run_ids"].split(",") == runs[:2]
 
 
 def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(

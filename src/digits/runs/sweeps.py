@@ -18,6 +18,7 @@ LONGEST_TAG = 8000  # characters that MLflow keeps
 BEST = "best_of_sweep"
 SCORE = "bundle/val_accuracy"
 SIZE = "bundle/num_parameters"
+EPOCH_S = "epoch_s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Child:
     val_accuracy: float | None
     num_parameters: int | None = None
     seed: str | None = None  # whether it was asked for or not
+    train_s: float | None = None  # where it was wanted to be known
     given_up: bool = False
     worker: str = ""
     best: bool = False  # as marked when the sweep was summed up before
@@ -57,15 +59,24 @@ def child_tags(parent: str | None, overrides: list[str], *, worker: str) -> dict
     return {PARENT: parent, OVERRIDES: "\n".join(overrides), WORKER: worker}
 
 
-def children(run_id: str) -> list[Child]:
-    """The trainings of a sweep, in the order in which they began."""
+def children(run_id: str, *, timed: bool = False) -> list[Child]:
+    """The trainings of a sweep, in the order in which they began.
+
+    How long each took is a question of its own to MLflow, asked where they are to be `timed`.
+    """
     with tracking.talking_to_server():
-        found = tracking.client().search_runs(
+        client = tracking.client()
+        found = client.search_runs(
             [tracking.experiment_id()],
             f"tags.`{PARENT}` = '{run_id}'",
             max_results=50_000,
             order_by=["attributes.start_time"],
         )
+        epochs = {
+            run.info.run_id: client.get_metric_history(run.info.run_id, EPOCH_S)
+            for run in found
+            if timed
+        }
     return [
         Child(
             run_id=run.info.run_id,
@@ -74,6 +85,7 @@ def children(run_id: str) -> list[Child]:
             val_accuracy=run.data.metrics.get(SCORE) if run.info.status == "FINISHED" else None,
             num_parameters=_whole(run.data.metrics.get(SIZE)),
             seed=run.data.params.get("seed"),
+            train_s=sum(each.value for each in epochs.get(run.info.run_id, [])) or None,
             given_up=tracking.GIVEN_UP in run.data.tags,
             worker=run.data.tags.get(WORKER, ""),
             best=BEST in run.data.tags,

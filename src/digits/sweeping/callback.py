@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from digits import overrides
 from digits.runs import labels, sweeps, tracking, unsent
 from digits.sweeping import composing, place, results, studies
-from digits.sweeping.groups import MOST_LISTED, Group, best, group, reasons, summary
+from digits.sweeping.groups import ACCURATE, MOST_LISTED, Group, best, group, reasons, summary
 
 _open: list[place.Place] = []  # the sweep whose parent run is not closed yet, if there is one
 _complaints: list[str] = []  # of the sweep that has ended: why all is not well
@@ -67,16 +67,17 @@ class SweepRun(Callback):
         folder = Path(config.hydra.sweep.dir)
         run_id, worker = _open[0].run_id, _open[0].worker
         assert run_id
+        objectives = studies.objectives(config) or ACCURATE
         failed = results.failed(folder)
         away: tracking.TrackingError | None = None
         try:
-            children = _children(run_id)
+            children = _children(run_id, timed="train_s" in objectives)
             failures = sweeps.failed(run_id, reasons(failed, children), worker=worker)
         except tracking.TrackingError as error:  # what the folder has is worth a table all the same
             children, away = results.trained(folder), error
             failures = reasons(failed, children)
         groups = group(children)
-        winners = best(groups, small_too="num_parameters" in studies.objectives(config))
+        winners = best(groups, objectives)
         num_given_up = sum(child.given_up for child in children)
         text = summary(groups, winners, failures=failures, num_given_up=num_given_up)
         num_others = 0
@@ -171,14 +172,14 @@ def _going_on(num_others: int) -> str:
     return f", open until {others} done with the same search"
 
 
-def _children(run_id: str) -> list[sweeps.Child]:
+def _children(run_id: str, *, timed: bool) -> list[sweeps.Child]:
     """A sweep's trainings, once MLflow has been sent what it missed of them: how they ended."""
-    children = sweeps.children(run_id)
+    children = sweeps.children(run_id, timed=timed)
     kept = [child.run_id for child in children if unsent.holds(child.run_id)]
     for each in kept:
         with contextlib.suppress(tracking.TrackingError, OSError):  # `digits sync` says why
             unsent.send(each)
-    return sweeps.children(run_id) if kept else children
+    return sweeps.children(run_id, timed=timed) if kept else children
 
 
 def _draw(groups: Sequence[Group], children: Sequence[sweeps.Child]) -> dict[str, Any]:

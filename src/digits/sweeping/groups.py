@@ -4,14 +4,16 @@ Trainings that differ in nothing but their seed or fold are a group: what they r
 and standard deviation, and groups are compared, never their luckiest member.
 """
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from digits.runs.sweeps import Child
 from digits.sweeping.results import Failure
 
 REPEATS = ("seed=", "fold=")  # what makes another training of the same group
+ACCURATE = {"val_accuracy": "maximize"}  # what a sweep is for that is no search
 MOST_LISTED = 20  # groups in the table, and failures below it
 
 
@@ -23,6 +25,7 @@ class Group:
     run_ids: tuple[str, ...]
     accuracies: tuple[float, ...]
     num_parameters: int | None
+    train_s: float | None = None  # the mean, where it is known
 
     @property
     def mean(self) -> float:
@@ -57,16 +60,19 @@ def group(children: Sequence[Child]) -> list[Group]:
             names.setdefault(frozenset(varied), " ".join(varied) or "all")
             # The same training of another worker of the study says nothing new.
             reached.setdefault(frozenset(varied), {}).setdefault(_repeat(child), child)
-    groups = [
-        Group(
-            name=names[asked_for],
-            run_ids=tuple(child.run_id for child in members.values()),
-            accuracies=tuple(child.val_accuracy or 0.0 for child in members.values()),
-            num_parameters=next(iter(members.values())).num_parameters,
-        )
-        for asked_for, members in reached.items()
-    ]
+    groups = [_group(names[key], [*members.values()]) for key, members in reached.items()]
     return sorted(groups, key=lambda group: (-group.mean, group.num_parameters or 0))
+
+
+def _group(name: str, members: Sequence[Child]) -> Group:
+    times_s = [child.train_s for child in members if child.train_s is not None]
+    return Group(
+        name=name,
+        run_ids=tuple(child.run_id for child in members),
+        accuracies=tuple(child.val_accuracy or 0.0 for child in members),
+        num_parameters=members[0].num_parameters,
+        train_s=statistics.fmean(times_s) if times_s else None,
+    )
 
 
 def _repeat(child: Child) -> frozenset[str]:
@@ -76,15 +82,35 @@ def _repeat(child: Child) -> frozenset[str]:
     return frozenset((asked | known).values())
 
 
-def best(groups: Sequence[Group], *, small_too: bool = False) -> list[Group]:
-    """The group with the best mean; with `small_too`, each that is better than all smaller ones."""
-    if not small_too:
-        return list(groups[:1])
-    kept: list[Group] = []
-    for each in groups:  # from the best mean on, so only a smaller one can join
-        if not kept or (each.num_parameters or 0) < (kept[-1].num_parameters or 0):
-            kept.append(each)
-    return kept
+def best(groups: Sequence[Group], objectives: Mapping[str, str] = ACCURATE) -> list[Group]:
+    """The groups that no other beats in all that is searched for; of one objective the first.
+
+    What is not known of a group is as bad as can be.
+    """
+    costs = [tuple(_cost(each, *objective) for objective in objectives.items()) for each in groups]
+    kept = [
+        each
+        for each, own in zip(groups, costs, strict=True)
+        if not any(other != own and _no_worse(other, own) for other in costs)
+    ]
+    return kept if len(objectives) > 1 else kept[:1]
+
+
+def _cost(group: Group, objective: str, direction: str) -> float:
+    """What an objective is of a group, the less the better."""
+    values = {
+        "val_accuracy": group.mean,
+        "num_parameters": group.num_parameters,
+        "train_s": group.train_s,
+    }
+    value = values[objective]
+    if value is None:
+        return math.inf
+    return -value if direction == "maximize" else value
+
+
+def _no_worse(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(mine <= its for mine, its in zip(one, other, strict=True))
 
 
 def reasons(failures: Sequence[Failure], children: Sequence[Child]) -> list[str]:

@@ -51,6 +51,7 @@ def trained(folder: Path) -> list[Child]:
                     val_accuracy=result["validation"]["accuracy"],
                     num_parameters=result["num_parameters"],
                     seed=str(result["lineage"]["seed"]),
+                    train_s=result["train_s"],
                 )
             )
     return children
