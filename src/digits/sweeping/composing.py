@@ -20,19 +20,20 @@ NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 def expect_composed(config: DictConfig) -> None:
     """Raise what Hydra raises of a training of the sweep that it cannot compose.
 
-    And Mistaken for a word where a number is wanted, FileNotFoundError where what it would learn
-    from is not there. Not of each training: that takes Hydra a tenth of a second, and it does so
-    itself, later.
+    And Mistaken for a word where a number is wanted and for a study of something else,
+    FileNotFoundError where what it would learn from is not there. Not of each training: that takes
+    Hydra a tenth of a second, and it does so itself, later.
     """
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides(list(config.hydra.overrides.task))
     if studies.objectives(config):
         studies.check_objectives(config)
-        search.read_space(overrides)
+        _, space = search.read_space(overrides)
         for key in ("num_trials", "num_at_once"):
             if not isinstance(number := config.hydra.sweeper[key], int) or number < 1:
                 raise Mistaken(f"hydra.sweeper.{key} must be an integer >= 1, got {number!r}")
+        studies.expect_same(config, space)
     elif config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         _expect_discrete(overrides)
     for words in samples(overrides):

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,14 @@ import tenacity
 from omegaconf import DictConfig
 
 from digits import addresses
+from digits.settings import Mistaken
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
 PARENT = "mlflow_run"  # of a study: the sweep's run in MLflow, of all that work on it
+SEARCHED_FOR = "objectives"  # of a study: pairs of name and direction, in the order of its values
 PATIENCE_S = 20.0  # with the process that began a study
 # What can be searched for, and where the result of a training has it.
 OBJECTIVES: dict[str, Callable[[dict[str, Any]], float]] = {
@@ -69,18 +72,87 @@ def needing(storage: str) -> Iterator[None]:
         raise StudyLost(f"{told}; when it is back, the same command goes on") from error
 
 
+@contextlib.contextmanager
+def _to_begin_with(storage: str) -> Iterator[None]:
+    """Raise ValueError where the database cannot be used in the block."""
+    try:
+        yield
+    except failures(ImportError) as error:  # of its driver
+        told = without(storage, error)
+        raise ValueError(f"{told}; start it, or set OPTUNA_STORAGE to another") from error
+
+
 def open_study(config: DictConfig, **more: Any) -> "optuna.Study":
     """The study of a search: by the name it is given, else by the sweep's folder.
 
     `more` takes the place of what Optuna's create_study is given. ValueError where its database
     cannot be used.
     """
-    try:
+    with _to_begin_with(config.hydra.sweeper.storage):
         # Processes that start together are all told to make the tables, and all but one fail once.
         return patiently()(_open, config, **more)
-    except failures(ImportError) as error:  # of its driver
-        told = without(config.hydra.sweeper.storage, error)
-        raise ValueError(f"{told}; start it, or set OPTUNA_STORAGE to another") from error
+
+
+def expect_same(config: DictConfig, space: "Mapping[str, BaseDistribution]") -> None:
+    """Raise Mistaken where the study is there already, and of other objectives or choices.
+
+    Optuna would refuse each training's result, or the next trial, in mid-search.
+    """
+    from optuna.distributions import check_distribution_compatibility
+
+    study = _known(config)
+    if study is None:
+        return
+    remedy = "for another search give another hydra.sweeper.study"
+    asked = {name: str(direction) for name, direction in objectives(config).items()}
+    known = study.user_attrs.get(SEARCHED_FOR)  # of an older study its directions alone are known
+    directions = [direction.name.lower() for direction in study.directions]
+    if [*asked.values()] != directions or (known and [*map(list, asked.items())] != known):
+        was = ", ".join("=".join(each) for each in known) if known else ", ".join(directions)
+        wanted = ", ".join(f"{name}={direction}" for name, direction in asked.items())
+        raise Mistaken(
+            f"the study {study.study_name!r} has the objectives {was}, not {wanted}; {remedy}"
+        )
+    for trial in patiently()(study.get_trials, deepcopy=False):
+        for key in trial.distributions.keys() & space.keys():
+            before = trial.distributions[key]
+            try:
+                check_distribution_compatibility(before, space[key])
+            except ValueError:
+                raise Mistaken(
+                    f"the study {study.study_name!r} has {key}={_written(before)}, not "
+                    f"{_written(space[key])}; {remedy}"
+                ) from None
+
+
+def _known(config: DictConfig) -> "optuna.Study | None":
+    """The study, where somebody has begun it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = config.hydra.sweeper.storage
+
+    def load() -> optuna.Study:
+        return optuna.load_study(study_name=_name(config), storage=_storage(url))
+
+    with _to_begin_with(url):
+        try:
+            return patiently()(load)
+        except KeyError:
+            return None
+
+
+def _name(config: DictConfig) -> str:
+    return config.hydra.sweeper.study or Path(config.hydra.sweep.dir).name
+
+
+def _written(distribution: Any) -> str:
+    """What is searched of a key, as one would type it."""
+    if hasattr(distribution, "choices"):
+        return ",".join(map(str, distribution.choices))
+    interval = f"interval({distribution.low},{distribution.high})"
+    whole = f"int({interval})" if isinstance(distribution.low, int) else interval
+    return f"tag(log,{whole})" if distribution.log else whole
 
 
 def _open(config: DictConfig, **more: Any) -> "optuna.Study":
@@ -90,7 +162,7 @@ def _open(config: DictConfig, **more: Any) -> "optuna.Study":
     wanted = config.hydra.sweeper
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     asked: dict[str, Any] = {
-        "study_name": wanted.study or Path(config.hydra.sweep.dir).name,
+        "study_name": _name(config),
         "load_if_exists": True,
         "directions": list(objectives(config).values()),
         "pruner": pruner if wanted.prune else optuna.pruners.NopPruner(),
@@ -160,7 +232,9 @@ def parent_run(config: DictConfig) -> str | None:
 
 
 def keep_parent_run(config: DictConfig, run_id: str) -> None:
-    """Note the MLflow run of the study, for all that will work on it."""
+    """Note the MLflow run of the study, and what it is for, for all that will work on it."""
     if objectives(config):
         with needing(config.hydra.sweeper.storage):
-            patiently()(open_study(config).set_user_attr, PARENT, run_id)
+            study = open_study(config)
+            patiently()(study.set_user_attr, SEARCHED_FOR, [*objectives(config).items()])
+            patiently()(study.set_user_attr, PARENT, run_id)

@@ -1,0 +1,78 @@
+"""A study that is there already: what it is searched for, and who has begun what of it."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from digits.settings import Mistaken
+from digits.sweeping import search, studies
+
+SPACE = {"optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.1)}
+
+
+def config(folder: Path, **objectives: str) -> DictConfig:
+    """Of the configuration of a search what says which study it is."""
+    sweeper = {
+        "storage": f"sqlite:///{folder / 'optuna.db'}",
+        "study": "a",
+        "objectives": objectives,
+        "prune": True,
+        "seed": 1,
+    }
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}, "sweeper": sweeper}})
+
+
+def test_a_study_of_other_objectives_is_refused_before_anything_of_it_is_touched(
+    tmp_path: Path,
+) -> None:
+    first = config(tmp_path, val_accuracy="maximize", train_s="minimize")
+    studies.expect_same(first, SPACE)
+    with pytest.raises(KeyError):  # nothing is begun by that
+        optuna.load_study(study_name="a", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    studies.open_study(first)
+    studies.expect_same(first, SPACE)
+    with pytest.raises(Mistaken, match=r"^the study 'a' has the objectives maximize, minimize, "):
+        studies.expect_same(config(tmp_path, val_accuracy="maximize"), SPACE)
+    studies.keep_parent_run(first, "0" * 32)
+    studies.expect_same(first, SPACE)
+    with pytest.raises(Mistaken) as refused:  # in the same directions
+        studies.expect_same(
+            config(tmp_path, val_accuracy="maximize", num_parameters="minimize"), SPACE
+        )
+    assert str(refused.value) == (
+        "the study 'a' has the objectives val_accuracy=maximize, train_s=minimize, not "
+        "val_accuracy=maximize, num_parameters=minimize; for another search give another "
+        "hydra.sweeper.study"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "has", "asked"),
+    [
+        ("a=x,z", "a=x,y", "x,z"),
+        ("a=interval(1,2)", "a=x,y", "interval(1.0,2.0)"),
+        ("b=interval(0.1,1)", "b=tag(log,interval(0.1,1.0))", "interval(0.1,1.0)"),
+        ("b=tag(log,interval(0.2,3))", None, None),  # Optuna takes other ends
+        ("c=1,2", None, None),
+    ],
+)
+def test_a_study_of_other_choices_is_refused_too(
+    tmp_path: Path, word: str, has: str | None, asked: str | None
+) -> None:
+    def space(*words: str) -> Any:
+        return search.read_space(OverridesParser.create().parse_overrides([*words]))[1]
+
+    one = config(tmp_path, val_accuracy="maximize")
+    studies.open_study(one).ask(space("a=x,y", "b=tag(log,interval(0.1,1))"))
+    if has is None:
+        studies.expect_same(one, space(word))
+        return
+    with pytest.raises(Mistaken) as refused:
+        studies.expect_same(one, space(word))
+    assert str(refused.value) == (
+        f"the study 'a' has {has}, not {asked}; for another search give another hydra.sweeper.study"
+    )
