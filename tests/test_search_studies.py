@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from digits.settings import Mistaken
-from digits.sweeping import search, studies
+from digits.sweeping import callback, search, studies
+from stores import new_store
 
 SPACE = {"optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.1)}
 
@@ -76,3 +77,25 @@ def test_a_study_of_other_choices_is_refused_too(
     assert str(refused.value) == (
         f"the study 'a' has {has}, not {asked}; for another search give another hydra.sweeper.study"
     )
+
+
+def test_a_study_is_gone_on_with_in_its_own_experiment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path / "runs.db"))
+    monkeypatch.setattr(callback, "_open", [])
+    one = config(tmp_path, val_accuracy="maximize")
+    one.hydra.overrides = {"task": ["optimizer.lr=0.1,0.2"]}
+    callback.begin(one)
+    known = callback._open[0]
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    with pytest.raises(Mistaken) as refused:
+        callback.begin(one)
+    assert str(refused.value) == (
+        "the study 'a' is of the MLflow experiment 'digits', not 'another'; set "
+        "MLFLOW_EXPERIMENT_NAME to that, or give another hydra.sweeper.study"
+    )
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    callback.begin(one)
+    assert callback._open == [known]

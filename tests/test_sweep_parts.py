@@ -22,6 +22,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     uri = new_store(tmp_path / "runs.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     return mlflow_client(uri)
 
 
@@ -106,7 +107,6 @@ def summed_up(
 def test_a_sweep_sums_up_what_mlflow_had_missed_of_its_trainings(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent = sweeps.start(name="sweep", again=None, worker="one")
     for seed, accuracy in enumerate((0.5, 0.75)):
         kept_training(store, parent, accuracy, seed=seed)
@@ -121,7 +121,6 @@ def test_a_sweep_sums_up_what_mlflow_had_missed_of_its_trainings(
 def test_a_sweep_is_not_over_while_something_of_it_cannot_be_sent(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent = sweeps.start(name="sweep", again=None, worker="one")
     kept_training(store, parent, 0.5)
     refused = kept_training(store, parent, 0.75, tag="longer than MLflow takes" * 50)
@@ -138,7 +137,6 @@ def test_a_picture_that_cannot_be_drawn_costs_the_sweep_nothing_else(
     def refuse(_: Any) -> Any:
         raise RuntimeError("no memory\nfor a picture")
 
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     monkeypatch.setattr(figures, "box_plot", refuse)
     parent = sweeps.start(name="sweep", again=None, worker="one")
     kept_training(store, parent, 0.5)
@@ -166,7 +164,6 @@ def test_a_training_that_is_done_has_not_failed(store: Any) -> None:
 def test_how_long_a_training_took_is_known_where_it_is_searched_for(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent = sweeps.start(name="sweep", again=None, worker="one")
     runs = []
     for seed, (accuracy, epoch_s) in enumerate(((0.75, 9.0), (0.5, 2.0), (0.25, 4.0))):
@@ -186,7 +183,6 @@ def test_how_long_a_training_took_is_known_where_it_is_searched_for(
 def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent, runs, workers = shared_search(store)
     stop(workers[0], monkeypatch)
     assert states(store, parent, *runs) == ["RUNNING", "KILLED", "RUNNING"]
@@ -199,7 +195,6 @@ def test_a_worker_that_is_stopped_ends_its_own_trainings_alone(
 def test_a_shared_search_is_over_with_its_last_worker(
     store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent, runs, workers = shared_search(store)
     store.set_terminated(runs[1])  # between two trainings, the second worker has none that runs
     kept_training(store, parent, 0.5)
@@ -214,7 +209,6 @@ def test_a_shared_search_is_over_with_its_last_worker(
 def test_what_failed_with_each_worker_of_a_shared_search_is_summed_up(
     store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent, _, workers = shared_search(store)
     for folder in ("sweep", "sweep_2"):
         job(Path(folder)).failed(f"train: no luck in {folder}")
@@ -231,7 +225,6 @@ def test_what_failed_with_each_worker_of_a_shared_search_is_summed_up(
 def test_a_worker_that_comes_again_opens_the_search_again(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     parent, _, workers = shared_search(store)
     for worker in workers:
         stop(worker, monkeypatch)
@@ -265,7 +258,6 @@ def stop(worker: place.Place, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_folder_of_a_sweep_is_a_worker_of_its_own_and_stays_it(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
     monkeypatch.setattr(callback, "_open", [])
     workers = []
     for folder in ("one", "two", "one"):

@@ -38,18 +38,34 @@ class Child:
 
 
 def start(*, name: str, again: str | None, worker: str) -> str:
-    """Open a parent run, or the one of a sweep that stopped or is shared, if this store has it."""
+    """Open a parent run, or the one of a sweep that stopped or is shared.
+
+    That goes on if this store has it still, in the experiment that trainings are logged to.
+    """
     at_work = f"{AT_WORK}{worker}"
     with tracking.talking_to_server():
         client = tracking.client()
-        if again and tracking.exists(again):
+        experiment_id = tracking.experiment_id()
+        if again and tracking.exists(again, experiment_id=experiment_id):
             client.set_tag(again, at_work, "true")
             client.update_run(again, status="RUNNING")
             return again
         run_id: str = client.create_run(
-            tracking.experiment_id(), run_name=name, tags={at_work: "true"}
+            experiment_id, run_name=name, tags={at_work: "true"}
         ).info.run_id
     return run_id
+
+
+def elsewhere(run_id: str) -> str | None:
+    """The experiment of a run, where trainings are logged to another; None of no run."""
+    with tracking.talking_to_server():
+        if not tracking.exists(run_id):
+            return None
+        client = tracking.client()
+        own = client.get_run(run_id).info.experiment_id
+        if own in tracking.experiment_ids(everywhere=False):
+            return None
+        return str(client.get_experiment(own).name)
 
 
 def child_tags(parent: str | None, overrides: list[str], *, worker: str) -> dict[str, str]:
@@ -66,8 +82,10 @@ def children(run_id: str, *, timed: bool = False) -> list[Child]:
     """
     with tracking.talking_to_server():
         client = tracking.client()
+        # Two where somebody has renamed the first since.
+        own = client.get_run(run_id).info.experiment_id
         found = client.search_runs(
-            [tracking.experiment_id()],
+            [*{own, *tracking.experiment_ids(everywhere=False)}],
             f"tags.`{PARENT}` = '{run_id}'",
             max_results=50_000,
             order_by=["attributes.start_time"],
@@ -145,10 +163,10 @@ def end(run_id: str, status: str) -> None:
 
 
 def finish(run_id: str) -> bool:
-    """Close a training as FINISHED where it is not yet; False where the store has no such run."""
-    if not tracking.exists(run_id):
-        return False
+    """Close a training as FINISHED where it is not yet; False where the experiment has no such."""
     with tracking.talking_to_server():
+        if not tracking.exists(run_id, experiment_id=tracking.experiment_id()):
+            return False
         state = tracking.client().get_run(run_id).info.status
     if state != "FINISHED":
         end(run_id, "FINISHED")

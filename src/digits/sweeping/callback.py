@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from digits import overrides
 from digits.runs import labels, sweeps, tracking, unsent
+from digits.settings import Mistaken
 from digits.sweeping import composing, place, results, studies
 from digits.sweeping.groups import ACCURATE, MOST_LISTED, Group, best, group, reasons, summary
 
@@ -97,12 +98,21 @@ class SweepRun(Callback):
 
 
 def begin(config: DictConfig) -> None:
-    """Open the sweep's run, or the one that it has; its folder says which."""
+    """Open the sweep's run, or the one that it has; its folder says which.
+
+    Mistaken where that of a study is in another experiment than its trainings would be.
+    """
     asked = " ".join(config.hydra.overrides.task)
     folder = Path(config.hydra.sweep.dir)
     tracking.check_reachable()
     known = place.read(folder)
     shared = studies.parent_run(config)
+    if shared and (experiment := sweeps.elsewhere(shared)):
+        raise Mistaken(
+            f"the study {studies.name(config)!r} is of the MLflow experiment {experiment!r}, not "
+            f"{tracking.experiment_name()!r}; set MLFLOW_EXPERIMENT_NAME to that, or give another "
+            "hydra.sweeper.study"
+        )
     worker = (known and known.worker) or uuid.uuid4().hex
     run_id = sweeps.start(
         name=labels.fitting(f"sweep {asked}"),

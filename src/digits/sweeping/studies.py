@@ -104,12 +104,12 @@ def expect_same(config: DictConfig, space: "Mapping[str, BaseDistribution]") -> 
     if study is None:
         return
     remedy = "for another search give another hydra.sweeper.study"
-    asked = {name: str(direction) for name, direction in objectives(config).items()}
+    asked = {key: str(direction) for key, direction in objectives(config).items()}
     known = study.user_attrs.get(SEARCHED_FOR)  # of an older study its directions alone are known
     directions = [direction.name.lower() for direction in study.directions]
     if [*asked.values()] != directions or (known and [*map(list, asked.items())] != known):
         was = ", ".join("=".join(each) for each in known) if known else ", ".join(directions)
-        wanted = ", ".join(f"{name}={direction}" for name, direction in asked.items())
+        wanted = ", ".join(f"{key}={direction}" for key, direction in asked.items())
         raise Mistaken(
             f"the study {study.study_name!r} has the objectives {was}, not {wanted}; {remedy}"
         )
@@ -133,7 +133,7 @@ def _known(config: DictConfig) -> "optuna.Study | None":
     url = config.hydra.sweeper.storage
 
     def load() -> optuna.Study:
-        return optuna.load_study(study_name=_name(config), storage=_storage(url))
+        return optuna.load_study(study_name=name(config), storage=_storage(url))
 
     with _to_begin_with(url):
         try:
@@ -142,7 +142,8 @@ def _known(config: DictConfig) -> "optuna.Study | None":
             return None
 
 
-def _name(config: DictConfig) -> str:
+def name(config: DictConfig) -> str:
+    """The study's, in its database."""
     return config.hydra.sweeper.study or Path(config.hydra.sweep.dir).name
 
 
@@ -162,7 +163,7 @@ def _open(config: DictConfig, **more: Any) -> "optuna.Study":
     wanted = config.hydra.sweeper
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     asked: dict[str, Any] = {
-        "study_name": _name(config),
+        "study_name": name(config),
         "load_if_exists": True,
         "directions": list(objectives(config).values()),
         "pruner": pruner if wanted.prune else optuna.pruners.NopPruner(),
