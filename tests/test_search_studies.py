@@ -1,4 +1,4 @@
-"""A study that is there already: what it is searched for, and who has begun what of it."""
+"""A study: what it is searched for and where, and which of its trials are trained."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from digits.settings import Mistaken
@@ -99,3 +100,22 @@ def test_a_study_is_gone_on_with_in_its_own_experiment_alone(
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     callback.begin(one)
     assert callback._open == [known]
+
+
+def test_equal_trials_of_a_batch_are_trained_once_and_all_told(tmp_path: Path) -> None:
+    """Side by side they would write the same folder."""
+    launched = []
+
+    class Launcher:
+        def launch(self, jobs: list[list[str]], initial_job_idx: int) -> list[JobReturn]:
+            launched.append((initial_job_idx, jobs))
+            return [JobReturn(_return_value=0.5, status=JobStatus.COMPLETED) for _ in jobs]
+
+    one = config(tmp_path, val_accuracy="maximize")
+    asked: dict[str, Any] = {"study": "a", "prune": False, "seed": 1, "storage": ""}
+    searching: Any = search.Search(num_trials=3, num_at_once=2, objectives={}, **asked)
+    searching._config, searching._launcher = one, Launcher()
+    searching.sweep(["seed=1", "training.batch_size=choice(512)"])
+    words = ["seed=1", "training.batch_size=512"]
+    assert launched == [(0, [words]), (1, [words])]
+    assert [trial.value for trial in studies.open_study(one).trials[:3]] == [0.5] * 3

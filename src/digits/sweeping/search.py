@@ -77,8 +77,13 @@ class Search(Sweeper):
         results.forget_failures(folder)  # whoever trains it now
         number = 0
         while asked := self._next(study, space, sweep=sweep):
-            jobs = [[*fixed, *as_overrides(trial.params)] for trial in asked]
-            write_json(folder / TRIALS, {number + i: one.number for i, one in enumerate(asked)})
+            # Equal ones once: side by side they would write the same folder.
+            trained: dict[tuple[str, ...], list[optuna.Trial]] = {}
+            for trial in asked:
+                trained.setdefault((*fixed, *as_overrides(trial.params)), []).append(trial)
+            jobs = [list(words) for words in trained]
+            first = {number + i: same[0].number for i, same in enumerate(trained.values())}
+            write_json(folder / TRIALS, first)
             try:
                 returned = self._launcher.launch(jobs, initial_job_idx=number)
             except BaseException:
@@ -88,8 +93,9 @@ class Search(Sweeper):
                         trials.give_back(study, trial.number)
                 raise
             with self._database():
-                for trial, job in zip(asked, returned, strict=True):
-                    trials.tell(study, trial, job.return_value)
+                for same, job in zip(trained.values(), returned, strict=True):
+                    for trial in same:
+                        trials.tell(study, trial, job.return_value)
             number += len(jobs)
 
     def _next(
