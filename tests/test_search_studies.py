@@ -8,9 +8,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
+from optuna.trial import TrialState
 
 from digits.settings import Mistaken
-from digits.sweeping import callback, search, studies
+from digits.sweeping import callback, place, search, studies, trials
 from stores import new_store
 
 SPACE = {"optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.1)}
@@ -119,3 +120,56 @@ def test_equal_trials_of_a_batch_are_trained_once_and_all_told(tmp_path: Path) -
     words = ["seed=1", "training.batch_size=512"]
     assert launched == [(0, [words]), (1, [words])]
     assert [trial.value for trial in studies.open_study(one).trials[:3]] == [0.5] * 3
+
+
+def running(study: optuna.Study, worker: str, sweep: str = "") -> int:
+    """The number of a trial that a worker has been given."""
+    trial = study.ask(SPACE)
+    trial.set_user_attr(trials.WORKER, worker)
+    trial.set_user_attr(trials.SWEEP, sweep)
+    return trial.number
+
+
+def test_a_live_trial_of_a_clone_or_a_container_of_the_same_name_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = studies.open_study(config(tmp_path, val_accuracy="maximize"))
+    own = trials.worker()
+    host, *boot_and_namespace = own.split()[:-1]
+    theirs = [running(study, f"{host} another-boot pid:[1] 999999@1")]
+    if boot_and_namespace:
+        boot, _ = boot_and_namespace
+        theirs.append(running(study, f"{host} {boot} pid:[1] 999999@1"))
+    dead = running(study, f"{own.rpartition(' ')[0]} 999999@1")
+    alive = running(study, own)
+    assert trials.give_back_stale(study)
+    states = [trial.state for trial in study.trials]
+    assert states[dead] == TrialState.FAIL
+    assert {states[number] for number in (alive, *theirs)} == {TrialState.RUNNING}
+
+    def missing(*_: Any) -> Any:
+        raise FileNotFoundError
+
+    for name in ("read_text", "readlink"):  # as on Windows and macOS
+        monkeypatch.setattr(Path, name, missing)
+    assert trials.worker() == f"{host} {own.split()[-1]}"
+
+
+def test_after_a_restart_of_the_machine_a_folder_knows_what_was_trained_in_it(
+    tmp_path: Path,
+) -> None:
+    study = studies.open_study(config(tmp_path, val_accuracy="maximize"))
+    mine, yours = (running(study, "here before 1@1", sweep=sweep) for sweep in ("mine", "yours"))
+    assert not trials.give_back_stale(study)
+    assert trials.give_back_stale(study, sweep="mine")
+    assert study.trials[mine].state == TrialState.FAIL
+    assert study.trials[yours].state == TrialState.RUNNING
+
+
+def test_a_folder_is_kept_from_other_processes_unless_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_held", [])
+    assert not place.is_kept(tmp_path)
+    assert place._kept(tmp_path)
+    assert place.is_kept(tmp_path)

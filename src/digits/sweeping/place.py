@@ -61,6 +61,11 @@ def read(folder: Path) -> Place | None:
         return None
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether no other process can be at work in the folder while this one is."""
+    return any(Path(lock.lock_file).resolve().parent == folder.resolve() for lock in _held)
+
+
 def note(folder: Path, **changes: Any) -> Place:
     """Change what the folder says."""
     changed = replace(read(folder) or Place(digest=""), **changes)

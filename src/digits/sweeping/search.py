@@ -72,7 +72,7 @@ class Search(Sweeper):
         known = place.read(folder)
         sweep = known.worker if known else ""
         with self._database():
-            trials.give_back_stale(study)
+            trials.give_back_stale(study, sweep=sweep if place.is_kept(folder) else None)
             trials.try_again(study, sweep=sweep)
         results.forget_failures(folder)  # whoever trains it now
         number = 0

@@ -1,10 +1,12 @@
 """The trials of a study: asked for, told of, and given back where nobody trains them any more."""
 
+import contextlib
 import math
 import os
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -83,33 +85,40 @@ def tell(study: "optuna.Study", trial: "optuna.Trial", value: Any) -> None:
     patiently()(study.tell, trial, **came_to, skip_if_finished=True)
 
 
-def give_back_stale(study: "optuna.Study") -> bool:
+def give_back_stale(study: "optuna.Study", *, sweep: str | None = None) -> bool:
     """Trials of processes of this machine that were killed: to be trained, not lost.
 
-    And those that the database gave out as it failed. Whether there were any.
+    And those that the database gave out as it failed, and all of `sweep`, a worker in whose folder
+    no other process is: that knows them after the machine was started again, too. Whether there
+    were any.
     """
-    stale = _stale(study)
+    stale = _stale(study, sweep=sweep)
     for number in stale:
         give_back(study, number)
     return bool(stale)
 
 
-def _stale(study: "optuna.Study") -> set[int]:
-    here, processes = socket.gethostname(), _processes()
-
-    def workers() -> dict[int, str]:
+def _stale(study: "optuna.Study", *, sweep: str | None) -> set[int]:
+    def running() -> "dict[int, FrozenTrial]":
         from optuna.trial import TrialState
 
-        running = patiently()(study.get_trials, deepcopy=False, states=[TrialState.RUNNING])
-        return {trial.number: trial.user_attrs.get(WORKER, "") for trial in running}
+        found = patiently()(study.get_trials, deepcopy=False, states=[TrialState.RUNNING])
+        return {trial.number: trial for trial in found}
 
-    known = workers()
-    nobodys = {number for number, name in known.items() if not name}
+    known = running()
+    nobodys = {number for number, trial in known.items() if WORKER not in trial.user_attrs}
     if nobodys:
         time.sleep(CLAIMED_S)  # whoever has just been given one says so
-        nobodys -= {number for number, name in workers().items() if name}
-    split = {number: name.partition(" ") for number, name in known.items()}
-    killed = {n for n, (host, _, one) in split.items() if host == here and one not in processes}
+        nobodys -= {n for n, trial in running().items() if WORKER in trial.user_attrs}
+    # What was begun by an older version has but the name of the machine.
+    here, processes = {_machine(), socket.gethostname()}, _processes()
+    killed = set()
+    for number, trial in known.items():
+        machine, _, process = trial.user_attrs.get(WORKER, "").rpartition(" ")
+        if machine in here and process in processes:
+            continue
+        if machine in here or (sweep and trial.user_attrs.get(SWEEP) == sweep):
+            killed.add(number)
     return killed | nobodys
 
 
@@ -130,8 +139,17 @@ def give_back(study: "optuna.Study", number: int, *, again: bool = True) -> None
 
 
 def worker() -> str:
-    process = psutil.Process(os.getpid())
-    return f"{socket.gethostname()} {_name(process)}"
+    """This process, told from those of other machines and containers."""
+    return f"{_machine()} {_name(psutil.Process(os.getpid()))}"
+
+
+def _machine() -> str:
+    """Where a process's number is that of one process: clones and containers may share a name."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # both are Linux's
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
 
 
 def _processes() -> set[str]:
