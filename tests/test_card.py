@@ -102,8 +102,19 @@ def test_it_says_data_licence_run_and_limits() -> None:
     assert "mnist, a stand-in" in written(meta=stand_in, licence=None)
 
 
-@pytest.mark.parametrize(("trainer", "grams"), [("cpu 32-true", "9.6"), ("cuda bf16-mixed", "38")])
-def test_carbon_is_an_estimate_of_time_and_device(trainer: str, grams: str) -> None:
+@pytest.mark.parametrize(
+    ("trainer", "grams", "watts"),
+    [
+        ("cpu 32-true", "9.6", 100),
+        ("2 x cpu 32-true", "19", 200),
+        ("cuda bf16-mixed", "38", 400),
+        ("4 x gpu bf16-mixed", "150", "1,600"),
+    ],
+)
+def test_carbon_is_an_estimate_of_time_and_devices(
+    trainer: str, grams: str, watts: int | str
+) -> None:
     text = card.cost({**TRAINED, "trainer": trainer})
-    assert re.search(rf"720 s on {trainer}: about {grams} g of CO₂", text)
+    assert f" to draw {watts} W " in text
+    assert re.search(rf"720 s on {trainer}: about {re.escape(grams)} g of CO₂", text)
     assert "assumed and not measured" in text

@@ -10,8 +10,9 @@ from typing import Any
 from digits.reading.rejection import LEAST
 from digits.scores import NUM_BINS, wilson_interval
 
-# For an estimate, where nothing is metered: a machine that computes, without and with a GPU, and
-# the world's electricity of 2023 (Ember, Global Electricity Review 2024).
+# For an estimate, where nothing is metered: a machine that computes, without and with a GPU, each
+# process on one of its own, and the world's electricity of 2023 (Ember, Global Electricity Review
+# 2024).
 WATTS = {"cpu": 100, "gpu": 400}
 GRAMS_PER_KWH = 480
 LIMITS = (
@@ -173,15 +174,24 @@ def refusals(meta: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
 
 def cost(trained: Mapping[str, Any]) -> str:
     """Epochs, time and carbon of the training, the latter estimated: nothing here is metered."""
-    watts = WATTS["cpu" if trained["trainer"].startswith("cpu") else "gpu"]
+    num, device = _devices(trained["trainer"])
+    watts = num * WATTS["cpu" if device == "cpu" else "gpu"]
     kwh = trained["train_s"] * watts / 3_600_000
     epochs = f", {trained['epochs']} epochs," if trained.get("epochs") else ""
+    machines = "the machine" if num == 1 else f"the {num} of them"
+    grams = float(f"{kwh * GRAMS_PER_KWH:.2g}")
     images = f" on {trained['num_train']:,} images" if trained.get("num_train") else ""
     return (
         f"Trained{images}{epochs} in {trained['train_s']:,.0f} s on {trained['trainer']}: about "
-        f"{kwh * GRAMS_PER_KWH:,.2g} g of CO₂, were the machine to draw {watts} W of the world's "
-        f"average electricity ({GRAMS_PER_KWH} g a kWh), which is assumed and not measured."
+        f"{grams:,g} g of CO₂, were {machines} to draw {watts:,} W of the world's average "
+        f"electricity ({GRAMS_PER_KWH} g a kWh), which is assumed and not measured."
     )
+
+
+def _devices(trainer: str) -> tuple[int, str]:
+    """How many trained, and of what kind: of `cpu 32-true` or `4 x cuda bf16-mixed`."""
+    many, times, one = trainer.partition(" x ")
+    return (int(many), one.split()[0]) if times else (1, trainer.split()[0])
 
 
 def share(value: float, num: int | None) -> list[str]:
