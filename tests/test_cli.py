@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from digits import inputs
+from digits import cli, inputs
 from digits.commands import main
 from digits.package import assemble
 from digits.reading.normalize import read_frame
@@ -225,7 +225,7 @@ def test_a_package_that_was_changed_is_not_asked(project: Path) -> None:
     result = digits("predict", "one.png")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "served does not match its own digest" in result.stderr
-    assert "dvc repro -f package" in result.stderr
+    assert "dvc repro -sf package" in result.stderr
 
 
 def test_every_command_says_what_it_does() -> None:
@@ -247,3 +247,10 @@ def test_a_pattern_takes_folders_too_and_each_image_once(tmp_path: Path) -> None
     assert sorted(file.name for file in again) == ["one.png", "three.png", "two.png"]
     assert not complaints
     assert inputs.expand(["-", "-"])[1] == ["-: named twice; the standard input is read once"]
+
+
+def test_a_row_is_written_digit_by_digit() -> None:
+    row = [{"digit": 1, "accepted": True}, {"digit": 7, "accepted": False}]
+    answer = {"digit": 1, "confidence": 0.6, "accepted": False, "reason": "several", "row": row}
+    line = cli._line(Path("a.png"), answer, width=5)
+    assert line == "a.png  1 7?  a row, read one by one"

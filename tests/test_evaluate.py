@@ -184,9 +184,9 @@ def test_a_model_without_a_mistake_is_drawn_too(
     ("path", "content", "sentence"),
     [
         ("test.npz", None, r"test.npz is missing; run `dvc repro prepare`"),
-        ("test.npz", b"PK\x03\x04", r"test.npz is damaged .*dvc repro -f prepare"),
+        ("test.npz", b"PK\x03\x04", r"test.npz is damaged .*dvc repro -sf prepare"),
         ("model/run.json", None, r"run.json is missing; run `dvc repro train@model`"),
-        ("model/run.json", b"{}", r"run.json is damaged .*dvc repro -f train@model"),
+        ("model/run.json", b"{}", r"run.json is damaged .*dvc repro -sf train@model"),
         ("model/bundle/model.onnx", None, r"model.onnx is missing"),
         ("model/bundle/model.onnx", b"no", r"model.onnx is damaged"),
     ],

@@ -86,7 +86,7 @@ def test_only_what_is_wanted_and_there_is_read(project: Project, tmp_path: Path)
     ("content", "message"),
     [
         (None, "is missing; run `dvc repro synthesize`"),
-        (b"PK\x03\x04", r"is damaged \(.*dvc repro -f synthesize"),
+        (b"PK\x03\x04", r"is damaged \(.*dvc repro -sf synthesize"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(

@@ -129,7 +129,7 @@ def test_a_candidate_that_is_not_trained_or_damaged_is_named(tmp_path: Path) -> 
         selection.read_candidate(tmp_path / "gone", "gone")
     model = write_candidate(tmp_path, "half", 0.9, 1)
     (model / "run.json").write_text('{"run_id"')
-    with pytest.raises(ValueError, match=r"half/run.json is damaged .*dvc repro -f train@half"):
+    with pytest.raises(ValueError, match=r"half/run.json is damaged .*dvc repro -sf train@half"):
         selection.read_candidate(model, "half")
     (model / "run.json").write_text('{"run_id": "1"}')
     with pytest.raises(ValueError, match="'half' is damaged: it has no 'git_commit'"):

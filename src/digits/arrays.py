@@ -42,6 +42,6 @@ def read_arrays(path: Path, names: Iterable[str], *, stage: str) -> list[NDArray
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
     except (BadZipFile, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -sf {stage}`") from None
     except (ValueError, EOFError):  # NumPy would advise to trust the file
-        raise ValueError(f"{path} is damaged; run `dvc repro -f {stage}`") from None
+        raise ValueError(f"{path} is damaged; run `dvc repro -sf {stage}`") from None

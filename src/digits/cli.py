@@ -122,12 +122,15 @@ def _no_bundle(model: Path) -> str:
 
 
 def _line(file: Path, answer: dict[str, Any], *, width: int) -> str:
+    # A name that is not UTF-8 cannot be printed as it is.
+    named = f"{click.format_filename(file):{width}}"
+    if answer["row"]:
+        digits = (f"{part['digit']}{'' if part['accepted'] else '?'}" for part in answer["row"])
+        return f"{named}  {' '.join(digits)}  a row, read one by one"
     doubt = "" if answer["accepted"] else f"  not accepted: {answer['reason']}"
-    doubt += "".join(f" {part['digit']}{'' if part['accepted'] else '?'}" for part in answer["row"])
     # Rounded to a certainty that no model has.
     sure = ">99.9%" if answer["confidence"] >= 0.9995 else f"{answer['confidence']:6.1%}"
-    # A name that is not UTF-8 cannot be printed as it is.
-    return f"{click.format_filename(file):{width}}  {answer['digit']}  {sure}{doubt}"
+    return f"{named}  {answer['digit']}  {sure}{doubt}"
 
 
 @main.command(short_help="Say which model was selected and how good it is.")

@@ -217,7 +217,7 @@ def _read_trained(model: Path) -> dict[str, Any]:
     content = read_json(path, stage=stage)
     if missing := {"run_id", "train_s", "trainer"} - content.keys():
         raise ValueError(
-            f"{path} is damaged (no {', '.join(sorted(missing))}); run `dvc repro -f {stage}`"
+            f"{path} is damaged (no {', '.join(sorted(missing))}); run `dvc repro -sf {stage}`"
         )
     return content
 

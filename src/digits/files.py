@@ -69,7 +69,7 @@ def read_json(path: Path, *, stage: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; run `dvc repro {stage}`") from None
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f {stage}`") from None
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro -sf {stage}`") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold keys and values, got {content!r}")
     return content

@@ -117,7 +117,7 @@ def read_candidate(model: Path, name: str) -> Candidate:
         )
     except KeyError as error:
         raise ValueError(
-            f"candidate {name!r} is damaged: it has no {error}; run `dvc repro -f {stage}`"
+            f"candidate {name!r} is damaged: it has no {error}; run `dvc repro -sf {stage}`"
         ) from None
 
 

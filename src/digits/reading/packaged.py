@@ -36,4 +36,4 @@ def expect_whole(folder: Path, lineage: dict[str, Any]) -> None:
 
 def remedy(folder: Path) -> str:
     """The command that makes the packaged folder anew."""
-    return "git checkout released" if folder == RELEASED else "dvc repro -f package"
+    return "git checkout released" if folder == RELEASED else "dvc repro -sf package"

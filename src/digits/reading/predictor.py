@@ -54,7 +54,7 @@ class Predictor:
         if meta.get("format") != FORMAT:
             raise ValueError(
                 f"{bundle / 'model.json'} has format {meta.get('format')!r}, "
-                f"this version reads {FORMAT}; train again with `dvc repro -f train@NAME`"
+                f"this version reads {FORMAT}; train again with `dvc repro -sf train@NAME`"
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
