@@ -145,3 +145,17 @@ def test_where_tokens_are_asked_for_the_document_keeps_the_models_origin(
     text = asyncio.run(ask()).text
     assert '"run_id"' in text
     assert not any(word in text for word in ("abc", "feedface", "0.9875"))
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html, Application/Octet-Stream;q=0.5", "application/octet-stream"),
+        ("application/octet-stream;q=0, application/json", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_bytes_are_for_who_takes_them(service: Service, accept: str, kind: str) -> None:
+    headers = {"Content-Type": "application/octet-stream", "Accept": accept}
+    response = service.client.post("/classify", content=bytes(784), headers=headers)
+    assert response.headers["content-type"] == kind

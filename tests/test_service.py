@@ -189,20 +189,6 @@ def test_frames_are_classified_as_json_or_as_bytes(
 
 
 @pytest.mark.parametrize(
-    ("accept", "kind"),
-    [
-        ("text/html, Application/Octet-Stream;q=0.5", "application/octet-stream"),
-        ("application/octet-stream;q=0, application/json", "application/json"),
-        ("*/*", "application/json"),
-    ],
-)
-def test_bytes_are_for_who_takes_them(service: Service, accept: str, kind: str) -> None:
-    headers = {"Content-Type": "application/octet-stream", "Accept": accept}
-    response = service.client.post("/classify", content=bytes(784), headers=headers)
-    assert response.headers["content-type"] == kind
-
-
-@pytest.mark.parametrize(
     ("body", "content_type", "status", "sentence"),
     [
         (b"", "application/octet-stream", 400, "the body has 0 bytes; send one or more frames"),

@@ -7,7 +7,6 @@ are counted, and none of BentoML's serialisations (pickle is one of them) is rea
 import asyncio
 import base64
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,16 +33,17 @@ from .metrics import Metrics, Timed, exposition, metrics
 from .models import Model
 from .openapi import DOCS_PAGE, describe
 from .uploads import (
+    OCTETS,
     Refused,
     expect_pixels_within_limit,
     num_pixels,
     receive_frames,
     receive_images,
+    takes_bytes,
 )
 
 T = TypeVar("T")
 U = TypeVar("U")
-OCTETS = "application/octet-stream"
 FRAME = {"true": True, "1": True, "false": False, "0": False}
 WEB = Path(__file__).parent / "web"
 # The page asks nothing of other hosts, runs no script but its own, and is shown in no frame.
@@ -133,7 +133,7 @@ async def classify(request: Request) -> Response:
     digits = [classes[index] for index in probabilities_BK.argmax(axis=1).tolist()]
     if model is state.model:
         state.metrics.classified(digits)
-    if _takes_bytes(request.headers.get("accept", "")):
+    if takes_bytes(request.headers.get("accept", "")):
         return Response(probabilities_BK.astype("<f4").tobytes(), media_type=OCTETS)
     content = {
         "digits": digits,
@@ -141,15 +141,6 @@ async def classify(request: Request) -> Response:
         "model": model.identity,
     }
     return _json(content)
-
-
-def _takes_bytes(accept: str) -> bool:
-    """Whether an Accept header names bytes, and not only to exclude them."""
-    for part in accept.lower().split(","):
-        kind, *more = (word.strip() for word in part.split(";"))
-        if kind == OCTETS and not any(re.fullmatch(r"q=0(\.0*)?", word) for word in more):
-            return True
-    return False
 
 
 async def page(request: Request) -> Response:

@@ -4,6 +4,7 @@ Shapes: B batch, H/W pixels.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterable
 
 import numpy as np
@@ -14,6 +15,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from . import limits
+
+OCTETS = "application/octet-stream"
 
 
 class Refused(Exception):
@@ -61,7 +64,7 @@ async def receive_images(request: Request, *, field: str, most: int) -> list[byt
 async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
     """A body of frames of size x size bytes each, 0 = paper, 255 = ink: (B, H, W); else Refused."""
     frame = size * size
-    _expect_type(request, "application/octet-stream", f"of {frame} bytes a frame")
+    _expect_type(request, OCTETS, f"of {frame} bytes a frame")
     most = limits.MAX_FRAMES * frame
     _expect_declared_length(request, most)
     try:
@@ -78,6 +81,15 @@ async def receive_frames(request: Request, *, size: int) -> NDArray[np.uint8]:
             "bytes each, 0 = paper, 255 = ink",
         )
     return np.frombuffer(body, np.uint8).reshape(-1, size, size)
+
+
+def takes_bytes(accept: str) -> bool:
+    """Whether an Accept header names bytes, and not only to exclude them."""
+    for part in accept.lower().split(","):
+        kind, *more = (word.strip() for word in part.split(";"))
+        if kind == OCTETS and not any(re.fullmatch(r"q=0(\.0*)?", word) for word in more):
+            return True
+    return False
 
 
 def num_pixels(images: Iterable[Image.Image]) -> int:
